@@ -52,12 +52,16 @@ struct Error {
 };
 
 inline Error InvalidArgument(std::string field, std::string message) {
-  return {.kind = ErrorKind::kInvalidArgument, .message = std::move(message),
+  return {.kind = ErrorKind::kInvalidArgument,
+          .message = std::move(message),
           .field = std::move(field)};
 }
 inline Error TooLarge(std::string field, std::string message, uint64_t limit, uint64_t actual) {
-  return {.kind = ErrorKind::kTooLarge, .message = std::move(message),
-          .field = std::move(field), .limit = limit, .actual = actual};
+  return {.kind = ErrorKind::kTooLarge,
+          .message = std::move(message),
+          .field = std::move(field),
+          .limit = limit,
+          .actual = actual};
 }
 
 // A value or the reason why there is none.

@@ -1,0 +1,55 @@
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "broker/base/clock.h"
+#include "broker/base/ids.h"
+#include "broker/base/random.h"
+
+namespace spillway {
+namespace {
+
+TEST(Random, RepeatsBySeedAndStaysInRange) {
+  Random a(7), b(7), c(8);
+  EXPECT_EQ(a.Next(), b.Next());
+  EXPECT_NE(a.Next(), c.Next());
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_LT(a.Below(10), 10u);
+    const double unit = a.Unit();
+    EXPECT_GE(unit, 0.0);
+    EXPECT_LT(unit, 1.0);
+  }
+}
+
+TEST(Names, FollowTheRule) {
+  EXPECT_TRUE(IsValidName("orders.eu-1_x"));
+  EXPECT_TRUE(IsValidName(std::string(255, 'a')));
+  EXPECT_FALSE(IsValidName(""));
+  EXPECT_FALSE(IsValidName(".hidden"));
+  EXPECT_FALSE(IsValidName("a/b"));
+  EXPECT_FALSE(IsValidName("a b"));
+  EXPECT_FALSE(IsValidName("\xc3\xa9"));
+  EXPECT_FALSE(IsValidName(std::string(256, 'a')));
+}
+
+TEST(Names, MadeOnesAreValidAndDiffer) {
+  Random random(1);
+  std::set<std::string> seen;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string id = MakeId("p", random);
+    EXPECT_TRUE(IsValidName(id)) << id;
+    EXPECT_EQ(id.size(), 18u);
+    EXPECT_TRUE(seen.insert(id).second);
+  }
+}
+
+TEST(RealClock, GoesForward) {
+  RealClock clock;
+  const Now a = clock.Read();
+  const Now b = clock.Read();
+  EXPECT_LE(a.mono, b.mono);
+  EXPECT_GT(a.unix_ms, 1'600'000'000'000u);
+}
+
+}  // namespace
+}  // namespace spillway
