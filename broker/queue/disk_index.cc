@@ -1,0 +1,42 @@
+#include "broker/queue/disk_index.h"
+
+#include <algorithm>
+
+namespace spillway::queue {
+
+void DiskIndex::Add(const Mark& mark) {
+  if (!force_ && !marks_.empty() &&
+      mark.bytes_before - marks_.back().bytes_before < kSpacingBytes) {
+    return;
+  }
+  force_ = false;
+  marks_.push_back(mark);
+}
+
+namespace {
+
+template <typename T, typename Key>
+std::optional<DiskIndex::Mark> FloorBy(const std::deque<DiskIndex::Mark>& marks, T value,
+                                       Key key) {
+  if (marks.empty()) return std::nullopt;
+  auto it = std::upper_bound(marks.begin(), marks.end(), value,
+                             [&](T v, const DiskIndex::Mark& m) { return v < key(m); });
+  return it == marks.begin() ? *it : *std::prev(it);
+}
+
+}  // namespace
+
+std::optional<DiskIndex::Mark> DiskIndex::Floor(Offset offset) const {
+  return FloorBy(marks_, offset, [](const Mark& m) { return m.first; });
+}
+
+std::optional<DiskIndex::Mark> DiskIndex::FloorTime(UnixMillis time) const {
+  // Strictly before `time`: batches of the same millisecond may precede a mark.
+  return FloorBy(marks_, time == 0 ? 0 : time - 1, [](const Mark& m) { return m.appended_at; });
+}
+
+void DiskIndex::TrimBelow(Offset head) {
+  while (marks_.size() > 1 && marks_[1].first <= head) marks_.pop_front();
+}
+
+}  // namespace spillway::queue
