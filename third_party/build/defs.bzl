@@ -28,3 +28,22 @@ def spillway_cc_test(name, srcs = None, deps = [], main = True, size = "small", 
         deps = deps + _TSAN + ["@debian//:gtest_main" if main else "@debian//:gtest"],
         **kwargs
     )
+
+def spillway_cc_fuzz(name, srcs = None, deps = [], **kwargs):
+    """A libFuzzer target; `./dev fuzz` finds it by its tag and runs it.
+
+    Args:
+      name: of the target; what it finds is kept under this name.
+      srcs: by default `<name>.cc`.
+      deps: as usual.
+      **kwargs: as in cc_binary.
+    """
+    native.cc_binary(
+        name = name,
+        testonly = True,
+        srcs = srcs or [name + ".cc"],
+        linkopts = ["-fsanitize=fuzzer"],
+        tags = ["fuzz", "manual"],
+        deps = deps,
+        **kwargs
+    )
