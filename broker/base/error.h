@@ -68,8 +68,10 @@ inline Error TooLarge(std::string field, std::string message, uint64_t limit, ui
 template <typename T>
 class [[nodiscard]] Result {
  public:
+  // NOLINTBEGIN(google-explicit-constructor): `return value;` is the point.
   Result(T value) : value_(std::move(value)) {}
   Result(Error error) : value_(std::move(error)) {}
+  // NOLINTEND(google-explicit-constructor)
   bool ok() const { return value_.index() == 0; }
   explicit operator bool() const { return ok(); }
   // REQUIRES: ok().

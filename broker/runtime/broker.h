@@ -208,8 +208,7 @@ class Broker {
   // The result comes through the sink: OnOpened, or OnClosed with the reason.
   virtual std::unique_ptr<Publisher> OpenPublisher(const PublisherOpen& open,
                                                    PublisherSink* sink) = 0;
-  virtual std::unique_ptr<Consumer> OpenConsumer(const ConsumerOpen& open,
-                                                 ConsumerSink* sink) = 0;
+  virtual std::unique_ptr<Consumer> OpenConsumer(const ConsumerOpen& open, ConsumerSink* sink) = 0;
 
   // Admin: `done` is called once from RunBatch.
   template <typename Response>
@@ -225,8 +224,7 @@ class Broker {
   virtual void SeekGroup(const pb::SeekGroupRequest&, Reply<pb::SeekGroupResponse>) = 0;
   virtual void DeleteGroup(const pb::DeleteGroupRequest&, Reply<pb::DeleteGroupResponse>) = 0;
   virtual void ListParked(const pb::ListParkedRequest&, Reply<pb::ListParkedResponse>) = 0;
-  virtual void ReleaseParked(const pb::ReleaseParkedRequest&,
-                             Reply<pb::ReleaseParkedResponse>) = 0;
+  virtual void ReleaseParked(const pb::ReleaseParkedRequest&, Reply<pb::ReleaseParkedResponse>) = 0;
   virtual void ListSessions(const pb::ListSessionsRequest&, Reply<pb::ListSessionsResponse>) = 0;
   virtual void CloseSession(const pb::CloseSessionRequest&, Reply<pb::CloseSessionResponse>) = 0;
   virtual void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) = 0;

@@ -50,12 +50,10 @@ enum class Level : uint8_t { kProcess = 1, kFsync = 2, kQuorumMemory = 3, kQuoru
 // without being put together first; a reader gets them back as one.
 struct Record {
   Kind kind = Kind::kData;
-  Offset base_offset = 0;  // kData: of the first record
-  uint32_t count = 0;      // kData: records in the body
+  Offset base_offset = 0;            // kData: of the first record
+  uint32_t count = 0;                // kData: records in the body
   std::array<wire::Slice, 3> parts;  // unused ones are empty
-  size_t body_bytes() const {
-    return size_t{parts[0].length} + parts[1].length + parts[2].length;
-  }
+  size_t body_bytes() const { return size_t{parts[0].length} + parts[1].length + parts[2].length; }
 };
 
 struct Entry {
@@ -110,8 +108,8 @@ struct StoreStats {
   uint64_t commits_total = 0;
   uint64_t syncs_total = 0;
   uint64_t appended_bytes_total = 0;
-  uint64_t live_bytes = 0;      // an estimate of what the store takes on disk
-  uint64_t pending_bytes = 0;   // accepted and not completed
+  uint64_t live_bytes = 0;     // an estimate of what the store takes on disk
+  uint64_t pending_bytes = 0;  // accepted and not completed
   MonoNanos last_sync_nanos = 0;
 };
 

@@ -19,7 +19,9 @@ constexpr uint32_t kFirstSequence = 0x08, kPartition = 0x10, kRecords = 0x7a;
 
 const uint8_t* Bytes(const char* p) { return reinterpret_cast<const uint8_t*>(p); }
 
-Error Malformed(std::string field) { return InvalidArgument(field, field + " is malformed"); }
+Error Malformed(const std::string& field) {
+  return InvalidArgument(field, field + " is malformed");
+}
 
 // Where the records of a batch lie, gathered while the frame is walked. Kept for
 // the thread, so that a frame costs one allocation: that of the final index.
