@@ -1,0 +1,98 @@
+#include "broker/runtime/lane_log.h"
+
+#include <cassert>
+#include <utility>
+
+namespace spillway::runtime {
+
+using storage::Err;
+using storage::Level;
+using storage::Position;
+
+LaneLog::LaneLog(Inbox* inbox, std::function<void(Err, Position)> on_data,
+                 std::function<void()> on_room)
+    : inbox_(inbox), on_data_(std::move(on_data)), on_room_(std::move(on_room)) {}
+
+LaneLog::~LaneLog() {
+  // The store still holds pointers to this until everything has completed.
+  assert(outstanding_.empty());
+  *alive_ = false;
+}
+
+Err LaneLog::TryAppend(const storage::Record& record, Level level) {
+  if (error_) return *error_;
+  const Err err = owner_->Append(
+      record, level, [this](Err e, Position p) { inbox_->Completed(this, e, p); });
+  if (err == Err::kOk) return err;
+  if (err == Err::kOverloaded) {
+    if (!asked_for_room_) {
+      asked_for_room_ = true;
+      owner_->OnDrain([inbox = inbox_, this, alive = alive_] {
+        inbox->Push([this, alive] {
+          if (*alive) OnRoom();
+        });
+      });
+    }
+    return err;
+  }
+  error_ = err;
+  return err;
+}
+
+bool LaneLog::AppendData(const storage::Record& record, Level level) {
+  if (!waiting_.empty() || owner_ == nullptr) return false;
+  if (TryAppend(record, level) != Err::kOk) return false;
+  outstanding_.push_back({true, nullptr});
+  return true;
+}
+
+void LaneLog::AppendControl(storage::Record record, Level level, Then then) {
+  if (owner_ != nullptr && waiting_.empty()) {
+    const Err err = TryAppend(record, level);
+    if (err == Err::kOk) {
+      outstanding_.push_back({false, std::move(then)});
+      return;
+    }
+    if (err != Err::kOverloaded) {
+      if (then) inbox_->Push([err, then = std::move(then)] { then(err, 0); });
+      return;
+    }
+  }
+  waiting_.push_back({std::move(record), level, std::move(then)});
+}
+
+void LaneLog::Trim(Position upto) {
+  if (owner_ == nullptr || error_) return;
+  // A hint: whether and when it takes effect changes nothing here.
+  owner_->Trim(upto, [](Err, Position) {});
+}
+
+void LaneLog::OnRoom() {
+  asked_for_room_ = false;
+  while (!waiting_.empty()) {
+    Waiting& next = waiting_.front();
+    const Err err = TryAppend(next.record, next.level);
+    if (err == Err::kOverloaded) return;
+    Then then = std::move(next.then);
+    waiting_.pop_front();
+    if (err == Err::kOk) {
+      outstanding_.push_back({false, std::move(then)});
+    } else if (then) {
+      then(err, 0);
+    }
+  }
+  on_room_();
+}
+
+void LaneLog::OnCompleted(Err err, Position position) {
+  Outstanding done = std::move(outstanding_.front());
+  outstanding_.pop_front();
+  if (err != Err::kOk && !error_) error_ = err;
+  if (done.data) {
+    on_data_(err, position);
+  } else if (done.then) {
+    done.then(err, position);
+  }
+}
+
+}  // namespace spillway::runtime

@@ -1,0 +1,74 @@
+// A lane's place in the store: what is on its way, and what waits for room.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "broker/base/types.h"
+#include "broker/runtime/inbox.h"
+#include "broker/storage/log_store.h"
+
+namespace spillway::runtime {
+
+// Appends complete in the order they were accepted, so a queue of callbacks is
+// all the matching there is. Control entries that the store has no room for wait
+// here; records wait in the lane's window, where they are counted.
+// Thread-safety: shard thread only.
+class LaneLog final : public CompletionTarget {
+ public:
+  using Then = std::function<void(storage::Err, storage::Position)>;
+
+  // `on_data` is called for each completed data entry, `on_room` when the store
+  // takes appends again after it refused.
+  LaneLog(Inbox* inbox, std::function<void(storage::Err, storage::Position)> on_data,
+          std::function<void()> on_room);
+  ~LaneLog() override;
+
+  void Attach(std::unique_ptr<storage::Owner> owner) { owner_ = std::move(owner); }
+  bool attached() const { return owner_ != nullptr; }
+  storage::Epoch epoch() const { return owner_ ? owner_->epoch() : 0; }
+
+  // False: no room now; on_room will be called. An error ends in `error()`.
+  bool AppendData(const storage::Record& record, storage::Level level);
+  // `then` runs in a later batch, never inside the call; it may be null.
+  void AppendControl(storage::Record record, storage::Level level, Then then);
+  void Trim(storage::Position upto);
+
+  size_t outstanding() const { return outstanding_.size(); }
+  // The first failure; nothing is appended after it.
+  std::optional<storage::Err> error() const { return error_; }
+  // Gives the lane up.
+  void Release() { owner_.reset(); }
+
+  void OnCompleted(storage::Err err, storage::Position position) override;
+
+ private:
+  struct Outstanding {
+    bool data = false;
+    Then then;
+  };
+  struct Waiting {
+    storage::Record record;
+    storage::Level level;
+    Then then;
+  };
+  // Accepts or refuses; on kOverloaded asks to be told of room.
+  storage::Err TryAppend(const storage::Record& record, storage::Level level);
+  void OnRoom();
+
+  Inbox* const inbox_;
+  const std::function<void(storage::Err, storage::Position)> on_data_;
+  const std::function<void()> on_room_;
+  std::unique_ptr<storage::Owner> owner_;
+  std::deque<Outstanding> outstanding_;
+  std::deque<Waiting> waiting_;
+  bool asked_for_room_ = false;
+  std::optional<storage::Err> error_;
+  // Outlives this object in callbacks of the store.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace spillway::runtime
