@@ -34,6 +34,7 @@ namespace pb = ::spillway::v1;
 struct PublisherOpen {
   std::string queue;
   std::string producer_id;  // empty: the broker makes one
+  uint64_t resume_sequence = 0;
   std::string client;
   std::string peer;
 };
