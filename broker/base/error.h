@@ -78,7 +78,9 @@ class [[nodiscard]] Result {
   T& value() { return std::get<0>(value_); }
   const T& value() const { return std::get<0>(value_); }
   T& operator*() { return value(); }
+  const T& operator*() const { return value(); }
   T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
   // REQUIRES: !ok().
   Error& error() { return std::get<1>(value_); }
   const Error& error() const { return std::get<1>(value_); }

@@ -29,21 +29,35 @@ def spillway_cc_test(name, srcs = None, deps = [], main = True, size = "small", 
         **kwargs
     )
 
-def spillway_cc_fuzz(name, srcs = None, deps = [], **kwargs):
-    """A libFuzzer target; `./dev fuzz` finds it by its tag and runs it.
+def spillway_cc_fuzz(name, srcs = None, deps = [], seeds = []):
+    """A libFuzzer target, and a test that runs its seeds without libFuzzer.
+
+    `./dev fuzz` finds the target by its tag; the test is `<name>_test`.
 
     Args:
-      name: of the target; what it finds is kept under this name.
+      name: of the target; what fuzzing finds is kept under this name.
       srcs: by default `<name>.cc`.
       deps: as usual.
-      **kwargs: as in cc_binary.
+      seeds: files of inputs, such as glob(["testdata/<name>/*"]).
     """
+    native.cc_library(
+        name = name + "_entry",
+        testonly = True,
+        srcs = srcs or [name + ".cc"],
+        deps = deps,
+        alwayslink = True,
+    )
     native.cc_binary(
         name = name,
         testonly = True,
-        srcs = srcs or [name + ".cc"],
         linkopts = ["-fsanitize=fuzzer"],
         tags = ["fuzz", "manual"],
-        deps = deps,
-        **kwargs
+        deps = [name + "_entry"],
+    )
+    native.cc_test(
+        name = name + "_test",
+        size = "small",
+        args = ["$(location %s)" % seed for seed in seeds],
+        data = seeds,
+        deps = [name + "_entry", "//third_party/fuzz:replay"] + _TSAN,
     )

@@ -50,9 +50,7 @@ lint_clang_tidy() {
 # For clang-tidy, and for editors.
 write_compile_commands() {
   mkdir -p "$state"
-  # Google Benchmark is there only where benchmarks are run.
-  bazel aquery --noshow_progress --output=jsonproto \
-    'mnemonic(CppCompile, //... except rdeps(//..., @debian//:benchmark))' >"$state/aquery.json"
+  bazel aquery --noshow_progress --output=jsonproto 'mnemonic(CppCompile, //...)' >"$state/aquery.json"
   go run -C tools ./compdb -root "$root" <"$state/aquery.json" >compile_commands.json
 }
 
