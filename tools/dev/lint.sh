@@ -37,7 +37,12 @@ in_folder() {
   "$@"
 }
 
-lint_clang_format() { cpp_sources | xargs -r clang-format --dry-run -Werror; }
+lint_clang_format() {
+  cpp_sources | xargs -r clang-format --dry-run -Werror || {
+    echo "./dev format mends this"
+    return 1
+  }
+}
 
 # Builds first, so that headers made from protos are there.
 lint_clang_tidy() {
