@@ -14,6 +14,7 @@ dev_lint() {
 lint_steps() {
   step lint/clang-format whole lint_clang_format
   step lint/clang-tidy whole lint_clang_tidy
+  step lint/unbuilt whole lint_unbuilt
   step lint/gofmt whole lint_gofmt
   local folder
   for folder in $(go_modules); do
@@ -57,6 +58,19 @@ write_compile_commands() {
   mkdir -p "$state"
   bazel aquery --noshow_progress --output=jsonproto 'mnemonic(CppCompile, //...)' >"$state/aquery.json"
   go run -C tools ./compdb -root "$root" <"$state/aquery.json" >compile_commands.json
+}
+
+# A source without a target is neither compiled nor tested. Benchmarks are tagged
+# manual, since they need a package that only they use.
+lint_unbuilt() {
+  local unbuilt
+  unbuilt=$(sources '*.cc' ':!*_bench.cc' | sort |
+    comm -23 - <(sed -n 's/^ *"file": "\(.*\)",$/\1/p' compile_commands.json | sort))
+  [ -z "$unbuilt" ] || {
+    echo "in no target:"
+    echo "$unbuilt"
+    return 1
+  }
 }
 
 lint_gofmt() {
