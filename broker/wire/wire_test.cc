@@ -19,7 +19,7 @@ namespace pb = ::spillway::v1;
 Records Make(const std::vector<uint32_t>& sizes, uint32_t begin = 0) {
   pb::PublishBatch batch;
   for (const uint32_t size : sizes) {
-    // A payload of n - 2 bytes encodes to n, below 128.
+    // A payload of n - 2 bytes encodes to n, from 3 to 127; an empty one to 0.
     pb::Record* record = batch.add_records();
     if (size > 0) record->set_payload(std::string(size - 2, 'p'));
   }
@@ -61,7 +61,7 @@ TEST(Records, SlicesKeepTheBytesAlive) {
 }
 
 TEST(Records, EmptyRunsHoldNothing) {
-  const Records records = Make({0, 2});
+  const Records records = Make({0, 3});
   EXPECT_EQ(records.Body(0), "");
   EXPECT_EQ(records.FitWithin(0, 9, {1, 0}), 1u);
   EXPECT_EQ(records.Fields(1, 0), "");
