@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2154 # root, state and cache are set by common.sh
-# Removes what builds left in this clone, and, if asked, what clones share.
+# Removes what builds left in this clone, and what clones share: all of it if asked,
+# otherwise what no build has used for two weeks.
 
 dev_clean() {
   case "${1:-}" in
@@ -8,5 +9,9 @@ dev_clean() {
   esac
   bazel clean
   rm -rf "$state" compile_commands.json clients/rust/target
-  [ "${1:-}" != --all ] || rm -rf "$cache"
+  if [ "${1:-}" = --all ]; then
+    rm -rf "$cache"
+  elif [ -d "$cache" ]; then
+    find "$cache" -path "$cache/tools" -prune -o -type f -atime +14 -delete
+  fi
 }

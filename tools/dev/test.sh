@@ -2,8 +2,8 @@
 # All tests and lint.
 #
 # Scripts that need a running broker are tests/*/run.sh (but demo and bench). Each
-# gets SPILLWAYD and SPILLWAY_CLI, exits with 0 if all is well, and may end with a
-# line "N passed, N failed" to be counted by.
+# gets SPILLWAYD and SPILLWAY_CLI, has 20 minutes, exits with 0 if all is well, and
+# may end with a line "N passed, N failed" to be counted by.
 
 source tools/dev/install.sh
 source tools/dev/steps.sh
@@ -47,7 +47,7 @@ client_tests() {
     step "go-${folder//\//-}" go in_folder "$folder" go test -race -v ./...
   done
   for folder in $(rust_workspace); do
-    step rust cargo in_folder "$folder" cargo test --locked --workspace --all-features
+    step rust cargo in_folder "$folder" cargo test --locked --workspace --all-features --no-fail-fast
   done
 }
 
@@ -57,6 +57,6 @@ scripts() {
   for script in tests/*/run.sh; do
     name=$(basename "$(dirname "$script")")
     case $name in demo | bench) continue ;; esac
-    [ ! -x "$script" ] || step "tests-$name" script "$script"
+    [ ! -x "$script" ] || step "tests-$name" script timeout --kill-after=30 1200 "$script"
   done
 }
