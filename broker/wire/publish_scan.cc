@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/wire/frame.h"
 #include "broker/wire/record_scan.h"
 #include "broker/wire/varint.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 // Tags of broker.proto (number << 3 | wire type); publish_scan_test compares with
 // protobuf's own encoding.
-constexpr uint32_t kRequestPublish = 0x12;
+constexpr uint32_t kRequestPublish = 0x12, kPublishNumber = 2;
 constexpr uint32_t kLastFrameNumber = 6;  // close
 constexpr uint32_t kFirstSequence = 0x08, kPartition = 0x10, kRecords = 0x7a;
 
@@ -85,33 +86,6 @@ Error RecordError(size_t index, const uint8_t* p, const uint8_t* end, const Reco
   return TooLarge(std::move(field), std::move(message), defect.limit, defect.actual);
 }
 
-// Finds the one `publish` of the request.
-Result<std::string_view> FindBatch(std::string_view frame) {
-  const uint8_t* p = Bytes(frame.data());
-  const uint8_t* const end = p + frame.size();
-  std::string_view batch;
-  bool found = false;
-  while (p < end) {
-    uint32_t tag = 0, length = 0;
-    p = GetCanonical32(p, end, &tag);
-    if (p == nullptr) return Malformed("frame");
-    if (tag >> 3 >= 1 && tag >> 3 <= kLastFrameNumber) {
-      if (tag != kRequestPublish) return InvalidArgument("frame", "exactly one frame must be set");
-      if (found) return InvalidArgument("publish", "publish is set more than once");
-      p = GetCanonical32(p, end, &length);
-      if (p == nullptr || length > static_cast<uint64_t>(end - p)) return Malformed("publish");
-      batch = {reinterpret_cast<const char*>(p), length};
-      found = true;
-      p += length;
-      continue;
-    }
-    p = SkipUnknown(tag, p, end);
-    if (p == nullptr) return Malformed("frame");
-  }
-  if (!found) return InvalidArgument("frame", "exactly one frame must be set");
-  return batch;
-}
-
 }  // namespace
 
 bool IsPublish(std::string_view frame) {
@@ -119,11 +93,15 @@ bool IsPublish(std::string_view frame) {
 }
 
 Result<PublishFrame> ScanPublish(const Buffer& frame, const RecordLimits& limits) {
-  Result<std::string_view> batch = FindBatch(frame.view());
+  const Result<FrameField> batch = FindFrame(frame.view(), kLastFrameNumber);
   if (!batch) return batch.error();
+  if (batch.value().number != kPublishNumber) {
+    return InvalidArgument("frame", "frame is not a publish");
+  }
+  const std::string_view body = batch.value().body;
   const uint8_t* const start = Bytes(frame.data());
-  const uint8_t* p = Bytes(batch->data());
-  const uint8_t* const end = p + batch->size();
+  const uint8_t* p = Bytes(body.data());
+  const uint8_t* const end = p + body.size();
 
   PublishFrame result;
   Scratch& scratch = ThreadScratch();

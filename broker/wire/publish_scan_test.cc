@@ -143,10 +143,10 @@ std::string Times(int n, const std::string& s) {
 const BadCase kBadCases[] = {
     {"empty", "", ErrorKind::kInvalidArgument, "frame"},
     {"unknown frame only", Field(99, "x"), ErrorKind::kInvalidArgument, "frame"},
-    {"two publishes", Batch("") + Batch(""), ErrorKind::kInvalidArgument, "publish"},
+    {"two publishes", Batch("") + Batch(""), ErrorKind::kInvalidArgument, "frame"},
     {"publish and close", Batch("") + Field(6, ""), ErrorKind::kInvalidArgument, "frame"},
     {"no records", Field(2, "\x08\x01"), ErrorKind::kInvalidArgument, "publish.records"},
-    {"batch cut", std::string("\x12\x05\x7a", 3), ErrorKind::kInvalidArgument, "publish"},
+    {"batch cut", std::string("\x12\x05\x7a", 3), ErrorKind::kInvalidArgument, "frame"},
     {"record cut", Field(2, "\x7a\x05\x0a"), ErrorKind::kInvalidArgument, "publish.records[0]"},
     {"second record cut", Field(2, Field(15, "") + "\x7a"), ErrorKind::kInvalidArgument,
      "publish.records[1]"},

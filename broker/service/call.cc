@@ -1,0 +1,126 @@
+#include "broker/service/call.h"
+
+#include <utility>
+
+#include "broker/service/byte_buffer.h"
+#include "broker/service/status.h"
+
+namespace spillway::service {
+
+void Call::Accept(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory) {
+  if (shard->stopping()) return;
+  Call* call = new Call(service, shard, factory);  // NOLINT: deletes itself
+  service->RequestCall(&call->context_, &call->stream_, shard->queue(), shard->queue(),
+                       &call->accepted_);
+}
+
+Call::Call(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory)
+    : service_(service), shard_(shard), factory_(factory) {}
+
+Call::~Call() {
+  handler_.reset();
+  shard_->Forget(this);
+}
+
+void Call::OnAccepted(bool ok) {
+  if (!ok) {
+    delete this;
+    return;
+  }
+  Accept(service_, shard_, factory_);
+  handler_ = (*factory_)(this);
+  if (handler_ == nullptr) {
+    if (!finishing_) {
+      Finish(Error{.kind = ErrorKind::kUnsupported,
+                   .message = "no such method: " + context_.method()});
+    }
+    return;
+  }
+  Read();
+}
+
+void Call::Read() {
+  if (shard_->stopping() || finishing_ || reading_) return;
+  reading_ = true;
+  stream_.Read(&incoming_, &read_);
+}
+
+void Call::OnRead(bool ok) {
+  reading_ = false;
+  if (!finishing_) {
+    if (ok) {
+      const wire::Buffer message = CopyIn(incoming_);
+      incoming_.Clear();
+      handler_->OnMessage(message);
+      Read();
+    } else {
+      handler_->OnHalfClosed();
+    }
+  }
+  DeleteIfDone();
+}
+
+void Call::Write(session::OutFrame frame) {
+  if (shard_->stopping()) return;
+  grpc::WriteOptions options;
+  if (frame.more) options.set_buffer_hint();
+  writing_ = true;
+  stream_.Write(MakeMessage(std::move(frame)), options, &written_);
+}
+
+void Call::OnWritten(bool ok) {
+  writing_ = false;
+  if (!finishing_ && ok) {
+    handler_->OnWritten();
+    MarkDirty();
+  }
+  // Not ok: the peer is gone, and the read says so.
+  DeleteIfDone();
+}
+
+void Call::Finish(const std::optional<Error>& error) {
+  if (finishing_) return;
+  finishing_ = true;
+  const grpc::Status status = MakeStatus(error, &context_);
+  if (shard_->stopping()) {
+    done_ = true;
+    return;
+  }
+  if (writing_) {
+    // What gRPC holds of the write stays until the peer reads it or the stream is
+    // reset; this peer has shown that it does not read.
+    context_.TryCancel();
+  }
+  stream_.Finish(status, &finished_);
+}
+
+void Call::WriteAndFinish(session::OutFrame frame) {
+  if (finishing_) return;
+  finishing_ = true;
+  if (shard_->stopping()) {
+    done_ = true;
+    return;
+  }
+  stream_.WriteAndFinish(MakeMessage(std::move(frame)), {}, grpc::Status::OK, &finished_);
+}
+
+void Call::OnFinished(bool) {
+  done_ = true;
+  DeleteIfDone();
+}
+
+void Call::DeleteIfDone() {
+  // A stream whose read failed and whose peer is gone still waits for Finish.
+  if (done_ && !reading_ && !writing_) delete this;
+}
+
+void Call::Pump() {
+  if (!finishing_ && handler_) handler_->Pump();
+}
+
+MonoNanos Call::OnTimer(const Now& now) {
+  if (finishing_ || !handler_) return INT64_MAX;
+  return handler_->OnTimer(now);
+}
+
+}  // namespace spillway::service

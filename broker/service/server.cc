@@ -1,0 +1,171 @@
+#include "broker/service/server.h"
+
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "broker/service/reflection.h"
+#include "broker/service/session_handler.h"
+#include "broker/service/unary.h"
+#include "broker/service/watch.h"
+#include "broker/session/consumer_session.h"
+#include "broker/session/publisher_session.h"
+
+namespace spillway::service {
+namespace {
+
+namespace pb = ::spillway::v1;
+using runtime::Broker;
+
+// Calls that may wait to be accepted while the shard is busy.
+constexpr int kAcceptsPosted = 32;
+constexpr int kKeepaliveTimeMs = 20'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kMinPingIntervalMs = 10'000;
+constexpr int kMaxMetadataBytes = 16 << 10;
+
+using AdminFactory = std::unique_ptr<Handler> (*)(Call*);
+
+template <auto kMethod, typename Request, typename Response>
+std::unique_ptr<Handler> MakeUnary(Call* call) {
+  return std::make_unique<UnaryHandler<Request, Response>>(call, kMethod);
+}
+
+// The unary methods of Admin, by name.
+const absl::flat_hash_map<std::string_view, AdminFactory>& AdminMethods() {
+#define SPILLWAY_ADMIN(name) \
+  { "/spillway.v1.Admin/" #name, &MakeUnary<&Broker::name, pb::name##Request, pb::name##Response> }
+  static const auto* methods = new absl::flat_hash_map<std::string_view, AdminFactory>{
+      SPILLWAY_ADMIN(CreateQueue),  SPILLWAY_ADMIN(UpdateQueue),  SPILLWAY_ADMIN(GetQueue),
+      SPILLWAY_ADMIN(ListQueues),   SPILLWAY_ADMIN(DeleteQueue),  SPILLWAY_ADMIN(PurgeQueue),
+      SPILLWAY_ADMIN(Peek),         SPILLWAY_ADMIN(ListGroups),   SPILLWAY_ADMIN(SeekGroup),
+      SPILLWAY_ADMIN(DeleteGroup),  SPILLWAY_ADMIN(ListParked),   SPILLWAY_ADMIN(ReleaseParked),
+      SPILLWAY_ADMIN(ListSessions), SPILLWAY_ADMIN(CloseSession), SPILLWAY_ADMIN(Explain),
+  };
+#undef SPILLWAY_ADMIN
+  return *methods;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clock* clock) {
+  auto server = std::unique_ptr<Server>(new Server());
+  server->options_ = options;
+  Server* self = server.get();
+  server->factory_ = [self](Call* call) { return self->MakeHandler(call); };
+
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+  builder.RegisterAsyncGenericService(&server->generic_);
+  builder.SetMaxReceiveMessageSize(options.max_frame_bytes);
+  builder.SetMaxSendMessageSize(-1);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  server->shard_ = std::make_unique<Shard>(builder.AddCompletionQueue(), clock);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || server->port_ == 0) {
+    return Error{.kind = ErrorKind::kUnavailable,
+                 .message = "cannot listen on " + options.listen +
+                            "; is the address in use, or not of this machine?",
+                 .field = "listen"};
+  }
+  return server;
+}
+
+Server::~Server() { Stop(); }
+
+void Server::Every(MonoNanos period, std::function<void(runtime::Broker*, const Now&)> f) {
+  shard_->Every(period, [this, f = std::move(f)](const Now& now) { f(broker_, now); });
+}
+
+void Server::Start(runtime::Broker* broker) {
+  broker_ = broker;
+  constexpr MonoNanos kHealthPeriod = 20 * kNanosPerMilli;
+  shard_->Every(kHealthPeriod, [this](const Now&) {
+    health_.Set(broker_->ready() && !draining_ && !broker_->failure());
+  });
+  thread_ = std::thread([this, broker] { Run(broker); });
+}
+
+void Server::Run(runtime::Broker* broker) {
+  for (int i = 0; i < kAcceptsPosted; ++i) Call::Accept(&generic_, shard_.get(), &factory_);
+  shard_->Run(broker);
+}
+
+void Server::OnShard(std::function<void(runtime::Broker*)> f) {
+  broker_->Post([this, f = std::move(f)] { f(broker_); });
+}
+
+void Server::Drain(std::function<void()> done) {
+  OnShard([this, done = std::move(done)](runtime::Broker* broker) {
+    draining_ = true;
+    health_.Set(false);
+    broker->Drain(done);
+  });
+}
+
+void Server::Stop() {
+  if (server_ == nullptr) return;
+  // The shard's thread goes on polling meanwhile, so that calls can end.
+  server_->Shutdown(std::chrono::system_clock::now());
+  if (thread_.joinable()) {
+    shard_->Stop();
+    thread_.join();
+  } else {
+    shard_->queue()->Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (shard_->queue()->Next(&tag, &ok)) {
+    }
+  }
+  server_.reset();
+}
+
+MonoNanos Server::TakeLongestRound() {
+  const MonoNanos longest = shard_->longest_round();
+  shard_->ResetLongestRound();
+  return longest;
+}
+
+std::unique_ptr<Handler> Server::MakeHandler(Call* call) {
+  const std::string& method = call->method();
+  const bool publish = method == "/spillway.v1.Broker/Publish";
+  if (publish || method == "/spillway.v1.Broker/Consume") {
+    if (streams_ >= options_.max_streams) {
+      call->Finish(Error{.kind = ErrorKind::kLimitReached,
+                         .message = "the broker has as many streams as it takes",
+                         .limit = options_.max_streams,
+                         .retry_after_ms = 1000});
+      return nullptr;
+    }
+    if (publish) {
+      return std::make_unique<SessionHandler<session::PublisherSession>>(call, options_.session,
+                                                                         &streams_);
+    }
+    return std::make_unique<SessionHandler<session::ConsumerSession>>(call, options_.session,
+                                                                      &streams_);
+  }
+  const auto admin = AdminMethods().find(method);
+  if (admin != AdminMethods().end()) return admin->second(call);
+  if (method == "/spillway.v1.Admin/Watch") return MakeWatch(call);
+  if (method == "/grpc.health.v1.Health/Check") return health_.MakeCheck(call);
+  if (method == "/grpc.health.v1.Health/Watch") return health_.MakeWatch(call);
+  if (method == "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ||
+      method == "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo") {
+    return MakeReflection(call);
+  }
+  return nullptr;
+}
+
+}  // namespace spillway::service

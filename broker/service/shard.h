@@ -1,0 +1,119 @@
+// The thread of a shard: it polls gRPC, runs the broker, and writes.
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/completion_queue.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <queue>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "broker/base/clock.h"
+#include "broker/base/types.h"
+#include "broker/runtime/broker.h"
+
+namespace spillway::service {
+
+// What a completion queue's tag points to.
+class Tag {
+ public:
+  virtual ~Tag() = default;
+  virtual void Proceed(bool ok) = 0;
+};
+
+// What is looked after by a shard's thread: writes after a batch, and timers.
+class Tended {
+ public:
+  virtual ~Tended() = default;
+  virtual void Pump() = 0;
+  // Returns when to be called again; INT64_MAX: never.
+  virtual MonoNanos OnTimer(const Now& now) = 0;
+
+ private:
+  friend class Shard;
+  bool dirty_ = false;
+  uint64_t timer_ = 0;  // 0: none
+};
+
+// One round: all events that are there → the broker's batch → what it left to
+// write. Nothing else touches the broker, so nothing on this path takes a lock.
+//
+// Thread-safety: Wake and Stop may be called on any thread; the rest on the
+// thread that calls Run, or before Run.
+class Shard {
+ public:
+  Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock);
+  ~Shard();
+
+  // Runs until Stop, and until every call has ended.
+  void Run(runtime::Broker* broker);
+  // Another round soon.
+  void Wake();
+  // Shuts the queue down in the next round. Call after the server's Shutdown.
+  void Stop();
+
+  grpc::ServerCompletionQueue* queue() { return queue_.get(); }
+  runtime::Broker* broker() { return broker_; }
+  const Now& now() const { return now_; }
+  // Whether new operations may be started.
+  bool stopping() const { return stopping_; }
+  // Pumps `tended` after the batch.
+  void MarkDirty(Tended* tended);
+  void StartTimer(Tended* tended, MonoNanos at);
+  // REQUIRED before `tended` is destroyed.
+  void Forget(Tended* tended);
+  // Called about every `period` on this thread, after a batch.
+  void Every(MonoNanos period, std::function<void(const Now&)> f);
+  // How late the loop was to its last round, for readiness and metrics.
+  MonoNanos longest_round() const { return longest_round_; }
+  void ResetLongestRound() { longest_round_ = 0; }
+
+ private:
+  struct Periodic {
+    MonoNanos period;
+    MonoNanos due;
+    std::function<void(const Now&)> f;
+  };
+  struct Due {
+    MonoNanos at;
+    uint64_t id;
+    bool operator>(const Due& o) const { return at > o.at; }
+  };
+  class WakeTag : public Tag {
+   public:
+    explicit WakeTag(Shard* shard) : shard_(shard) {}
+    void Proceed(bool ok) override;
+
+   private:
+    Shard* const shard_;
+  };
+
+  MonoNanos NextDue() const;
+  void RunTimers();
+  void PumpDirty();
+
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  Clock* const clock_;
+  runtime::Broker* broker_ = nullptr;
+  Now now_;
+  bool stopping_ = false;
+  MonoNanos longest_round_ = 0;
+  std::vector<Tended*> dirty_;
+  std::vector<Tended*> pumping_;
+  std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
+  absl::flat_hash_map<uint64_t, Tended*> timers_;
+  uint64_t next_timer_ = 1;
+  std::vector<Periodic> periodic_;
+
+  WakeTag wake_tag_{this};
+  std::mutex wake_mutex_;
+  grpc::Alarm alarm_;          // guarded by wake_mutex_
+  bool wake_pending_ = false;  // guarded by wake_mutex_; the alarm has not come back
+  bool stop_wanted_ = false;   // guarded by wake_mutex_
+  bool closed_ = false;        // guarded by wake_mutex_; the queue is shut down
+};
+
+}  // namespace spillway::service
