@@ -25,14 +25,15 @@ Offset Lane::Publish(wire::Records records, Origin origin, const Now& now) {
   return first;
 }
 
-const Batch* Lane::NextToStore(uint64_t keep_bytes) const {
+const Batch* Lane::NextToStore(const Credit& keep) const {
   const Batch* next = window_.NextToStore();
   if (next == nullptr) return nullptr;
   if (tuning_.durability != Durability::kMemory) return next;
   // Behind the storing end all is in memory only: store while it is too much.
-  const uint64_t memory_only =
-      window_.unstored_footprint_bytes() - window_.storing_footprint_bytes();
-  return memory_only > keep_bytes ? next : nullptr;
+  const Credit memory_only{
+      window_.end() - window_.storing_end(),
+      window_.unstored_footprint_bytes() - window_.storing_footprint_bytes()};
+  return memory_only.Within(keep) ? nullptr : next;
 }
 
 Offset Lane::Stored(LogPosition position) {

@@ -75,9 +75,8 @@ class Lane {
   // Appends; returns the offset of the first record.
   Offset Publish(wire::Records records, Origin origin, const Now& now);
   // The next batch that must go to the store: all for PERSISTED and SYNCED; for
-  // MEMORY the oldest, while more than `keep_bytes` are in memory only (or
-  // settled records must be kept).
-  const Batch* NextToStore(uint64_t keep_bytes) const;
+  // MEMORY the oldest, while more than `keep` is in memory only.
+  const Batch* NextToStore(const Credit& keep) const;
   void MarkStoring() { window_.MarkStoring(); }
   // The oldest batch on its way is at `position`. Returns the new stored end.
   Offset Stored(LogPosition position);

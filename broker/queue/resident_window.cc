@@ -28,6 +28,12 @@ const Batch* ResidentWindow::Find(Offset offset) const {
   return &*std::prev(it);
 }
 
+const Batch* ResidentWindow::FindTime(UnixMillis time) const {
+  auto it = std::lower_bound(batches_.begin(), batches_.end(), time,
+                             [](const Batch& b, UnixMillis t) { return b.appended_at < t; });
+  return it == batches_.end() ? nullptr : &*it;
+}
+
 const Batch* ResidentWindow::NextToStore() const {
   return storing_index_ < batches_.size() ? &batches_[storing_index_] : nullptr;
 }

@@ -34,6 +34,8 @@ class ResidentWindow {
   void Append(Batch batch);
   // The batch that holds `offset`, or null if it is not resident. O(log n).
   const Batch* Find(Offset offset) const;
+  // The first batch appended at or after `time`, or null.
+  const Batch* FindTime(UnixMillis time) const;
   // The first batch that is neither on disk nor on its way, or null.
   const Batch* NextToStore() const;
   // The batch that NextToStore gave is on its way.

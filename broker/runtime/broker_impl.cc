@@ -1,0 +1,313 @@
+#include "broker/runtime/broker_impl.h"
+
+#include <algorithm>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "broker/base/ids.h"
+#include "broker/runtime/handles.h"
+#include "broker/runtime/tuning_codec.h"
+
+namespace spillway::runtime {
+namespace {
+
+constexpr MonoNanos kCheckDiskEvery = 100 * kNanosPerMilli;
+// Below this much free disk nothing is granted; it ends at twice as much.
+constexpr uint64_t kDiskLowBytes = uint64_t{256} << 20;
+
+}  // namespace
+
+std::unique_ptr<Broker> Broker::Create(BrokerOptions options) {
+  return std::make_unique<BrokerImpl>(std::move(options));
+}
+
+BrokerImpl::BrokerImpl(BrokerOptions options)
+    : options_(std::move(options)),
+      inbox_(options_.wake),
+      random_(options_.seed),
+      budget_(options_.memory_budget_bytes),
+      catalog_(options_.store, &inbox_) {
+  store = options_.store;
+  inbox = &inbox_;
+  budget = &budget_;
+  policy = &policy_;
+  random = &random_;
+  streams = &streams_;
+}
+
+BrokerImpl::~BrokerImpl() {
+  // The store holds on to lanes until what is on its way has completed; its
+  // threads are alive, so this ends.
+  const auto idle = [&] {
+    return catalog_.idle() &&
+           std::all_of(lanes_.begin(), lanes_.end(), [](auto& l) { return l.second->idle(); }) &&
+           std::all_of(leaving_.begin(), leaving_.end(), [](auto& l) { return l->idle(); });
+  };
+  while (!idle()) {
+    if (!inbox_.Drain()) std::this_thread::yield();
+  }
+}
+
+void BrokerImpl::MarkDirty(LaneActor* lane) {
+  if (lane->dirty) return;
+  lane->dirty = true;
+  dirty_.push_back(lane);
+}
+
+void BrokerImpl::Poison(const std::string& why) {
+  if (poisoned_) return;
+  poisoned_ = Error{.kind = ErrorKind::kStoreFailed,
+                    .message = absl::StrCat("the store failed: ", why)};
+  stop = credit::Reason::kStoreFailed;
+  for (const auto& [name, lane] : lanes_) lane->Fail(*poisoned_);
+}
+
+void BrokerImpl::Start(const Now& at) {
+  now = at;
+  started_at_ = at.mono;
+  store->OnPoisoned([this](std::string why) {
+    inbox_.Push([this, why = std::move(why)] { Poison(why); });
+  });
+  catalog_.Recover([this](std::optional<Error> error) {
+    if (error) {
+      poisoned_ = std::move(error);
+      return;
+    }
+    auto left = std::make_shared<size_t>(catalog_.queues().size());
+    if (*left == 0) ready_ = true;
+    for (const auto& [id, entry] : catalog_.queues()) {
+      auto lane = std::make_unique<LaneActor>(LaneId{id, 0}, entry.name, entry.revision,
+                                              entry.tuning, this);
+      // A lane that cannot be restored refuses to serve by itself; the others do.
+      lane->Recover([this, left](std::optional<Error>) {
+        if (--*left == 0) ready_ = true;
+      });
+      lanes_.emplace(entry.name, std::move(lane));
+    }
+  });
+}
+
+void BrokerImpl::RunBatch(const Now& at) {
+  now = at;
+  CheckDisk();
+  inbox_.Drain();
+  // Timers.
+  for (const auto& [name, lane] : lanes_) {
+    if (lane->next_deadline() <= now.mono) MarkDirty(lane.get());
+  }
+  flushing_.swap(dirty_);
+  for (LaneActor* lane : flushing_) lane->dirty = false;
+  for (LaneActor* lane : flushing_) lane->Flush();
+  flushing_.clear();
+  std::erase_if(leaving_, [this](const std::unique_ptr<LaneActor>& lane) {
+    return lane->idle() && !lane->dirty;
+  });
+}
+
+MonoNanos BrokerImpl::next_deadline() const {
+  if (!dirty_.empty()) return now.mono;
+  MonoNanos at = now.mono + 1'000 * kNanosPerMilli;
+  for (const auto& [name, lane] : lanes_) at = std::min(at, lane->next_deadline());
+  return at;
+}
+
+void BrokerImpl::CheckDisk() {
+  if (!options_.disk_space || now.mono - disk_checked_at_ < kCheckDiskEvery) return;
+  disk_checked_at_ = now.mono;
+  disk_free_bytes_ = options_.disk_space().first;
+  if (draining_ || poisoned_) return;
+  const bool was_low = stop == credit::Reason::kDiskLow;
+  const bool low = disk_free_bytes_ < (was_low ? 2 * kDiskLowBytes : kDiskLowBytes);
+  if (low == was_low) return;
+  stop = low ? credit::Reason::kDiskLow : credit::Reason::kNone;
+  for (const auto& [name, lane] : lanes_) MarkDirty(lane.get());
+}
+
+std::optional<Error> BrokerImpl::Refusal() const {
+  if (poisoned_) return poisoned_;
+  if (!ready_) {
+    return Error{.kind = ErrorKind::kUnavailable,
+                 .message = "the broker is still recovering its queues",
+                 .retry_after_ms = 200};
+  }
+  return std::nullopt;
+}
+
+Result<LaneActor*> BrokerImpl::FindLane(const std::string& name, const std::string& field) {
+  if (auto refusal = Refusal()) return *refusal;
+  if (!IsValidName(name)) {
+    return InvalidArgument(field,
+                           "a queue's name is [A-Za-z0-9._-]{1,255}, without a leading dot");
+  }
+  auto it = lanes_.find(name);
+  if (it == lanes_.end()) {
+    return Error{.kind = ErrorKind::kNotFound,
+                 .message = absl::StrCat("there is no queue ", name, "; create it first"),
+                 .queue = name,
+                 .field = field};
+  }
+  LaneActor* lane = it->second.get();
+  if (lane->failure()) return *lane->failure();
+  if (!lane->ready()) {
+    return Error{.kind = ErrorKind::kUnavailable,
+                 .message = absl::StrCat("queue ", name, " is being created"),
+                 .queue = name,
+                 .retry_after_ms = 100};
+  }
+  return lane;
+}
+
+void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request, Created done) {
+  if (auto refusal = Refusal()) return done(*refusal);
+  if (draining_) {
+    return done(Error{.kind = ErrorKind::kUnavailable, .message = "the broker is draining",
+                      .retry_after_ms = 1'000});
+  }
+  if (!IsValidName(name)) {
+    return done(InvalidArgument(
+        "name", "a queue's name is [A-Za-z0-9._-]{1,255}, without a leading dot"));
+  }
+  if (lanes_.contains(name)) {
+    return done(Error{.kind = ErrorKind::kAlreadyExists,
+                      .message = absl::StrCat("queue ", name, " exists already"),
+                      .queue = name,
+                      .field = "name"});
+  }
+  if (lanes_.size() >= options_.max_queues) {
+    return done(Error{.kind = ErrorKind::kLimitReached,
+                      .message = absl::StrCat("the broker has its most queues, ",
+                                              options_.max_queues, "; delete one first"),
+                      .limit = options_.max_queues});
+  }
+  auto tuning = ApplyTuning(DefaultTuning(), request, true);
+  if (!tuning) return done(tuning.error());
+  const QueueEntry entry{catalog_.NextId(), name, 1, *tuning};
+  auto created = std::make_unique<LaneActor>(LaneId{entry.id, 0}, name, 1, *tuning, this);
+  LaneActor* lane = created.get();
+  lanes_.emplace(name, std::move(created));
+  catalog_.Put(entry, [this, lane, name, done = std::move(done)](std::optional<Error> error) {
+    if (error) {
+      lanes_.erase(name);
+      return done(std::move(*error));
+    }
+    lane->Recover([lane, done](std::optional<Error> failed) {
+      if (failed) return done(std::move(*failed));
+      done(lane);
+    });
+  });
+}
+
+void BrokerImpl::LaneForOpen(const std::string& name, Created done) {
+  if (draining_) {
+    return done(Error{.kind = ErrorKind::kUnavailable, .message = "the broker is draining",
+                      .queue = name, .retry_after_ms = 1'000});
+  }
+  auto lane = FindLane(name, "open.queue");
+  if (lane || lane.error().kind != ErrorKind::kNotFound || !options_.auto_create) {
+    return done(std::move(lane));
+  }
+  Create(name, {}, std::move(done));
+}
+
+namespace {
+
+// Tells a stream that never reached a lane why.
+template <typename StreamType>
+void Refuse(Inbox& inbox, const std::shared_ptr<StreamType>& stream, Error error) {
+  inbox.Push([stream, error = std::move(error)] {
+    if (stream->sink != nullptr) std::exchange(stream->sink, nullptr)->OnClosed(error);
+  });
+}
+
+Error SessionsUsedUp(uint64_t limit) {
+  return {.kind = ErrorKind::kLimitReached,
+          .message = absl::StrCat("the broker has its most sessions, ", limit),
+          .limit = limit,
+          .retry_after_ms = 1'000};
+}
+
+}  // namespace
+
+std::unique_ptr<Publisher> BrokerImpl::OpenPublisher(const PublisherOpen& open,
+                                                     PublisherSink* sink) {
+  // The registry lets go of the stream with its last owner.
+  auto stream = std::shared_ptr<PublisherStream>(
+      new PublisherStream, [this](PublisherStream* s) {
+        streams_.Remove(s->id);
+        delete s;
+      });
+  stream->id = MakeId("s", random_);
+  stream->client = open.client;
+  stream->peer = open.peer;
+  stream->queue = open.queue;
+  stream->opened_at = now.unix_ms;
+  stream->sink = sink;
+  stream->producer_id = std::make_shared<const std::string>(
+      open.producer_id.empty() ? MakeId("p", random_) : open.producer_id);
+  auto handle = std::make_unique<PublisherHandle>(stream);
+  if (!IsValidName(*stream->producer_id)) {
+    Refuse(inbox_, stream,
+           InvalidArgument("open.producer_id",
+                           "a producer's id is [A-Za-z0-9._-]{1,255}, without a leading dot"));
+    return handle;
+  }
+  if (streams_.size() >= options_.max_sessions) {
+    Refuse(inbox_, stream, SessionsUsedUp(options_.max_sessions));
+    return handle;
+  }
+  streams_.Add(stream);
+  LaneForOpen(open.queue, [this, stream, resume = open.resume_sequence](Result<LaneActor*> lane) {
+    if (stream->sink == nullptr) return;
+    if (!lane) return Refuse(inbox_, stream, lane.error());
+    (*lane)->publishers().Open(stream, resume);
+  });
+  return handle;
+}
+
+std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open,
+                                                   ConsumerSink* sink) {
+  auto stream = std::shared_ptr<ConsumerStream>(new ConsumerStream(Credit{}),
+                                                [this](ConsumerStream* s) {
+                                                  streams_.Remove(s->id);
+                                                  delete s;
+                                                });
+  stream->id = MakeId("s", random_);
+  stream->client = open.request.client();
+  stream->peer = open.peer;
+  stream->queue = open.request.queue();
+  stream->opened_at = now.unix_ms;
+  stream->sink = sink;
+  auto handle = std::make_unique<ConsumerHandle>(stream);
+  if (streams_.size() >= options_.max_sessions) {
+    Refuse(inbox_, stream, SessionsUsedUp(options_.max_sessions));
+    return handle;
+  }
+  streams_.Add(stream);
+  LaneForOpen(open.request.queue(), [this, stream, request = open.request](
+                                        Result<LaneActor*> lane) {
+    if (stream->sink == nullptr) return;
+    if (!lane) return Refuse(inbox_, stream, lane.error());
+    (*lane)->consumers().Open(stream, request);
+  });
+  return handle;
+}
+
+void BrokerImpl::Drain(std::function<void()> done) {
+  draining_ = true;
+  stop = credit::Reason::kDraining;
+  const DrainOut drain{options_.drain_deadline_ms, 1'000};
+  auto left = std::make_shared<size_t>(lanes_.size() + 1);
+  auto one_done = [left, done = std::move(done)] {
+    if (--*left == 0) done();
+  };
+  for (const auto& [name, lane] : lanes_) {
+    lane->publishers().Drain(drain);
+    lane->consumers().Drain(drain);
+    lane->Drain(one_done);
+  }
+  inbox_.Push(one_done);
+}
+
+}  // namespace spillway::runtime

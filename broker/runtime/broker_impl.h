@@ -1,0 +1,104 @@
+// The implementation behind Broker: one shard, its queues and its streams.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/base/random.h"
+#include "broker/runtime/broker.h"
+#include "broker/runtime/catalog.h"
+#include "broker/runtime/inbox.h"
+#include "broker/runtime/lane_actor.h"
+#include "broker/runtime/lane_env.h"
+
+namespace spillway::runtime {
+
+class BrokerImpl final : public Broker, private LaneEnv {
+ public:
+  explicit BrokerImpl(BrokerOptions options);
+  ~BrokerImpl() override;
+
+  void Start(const Now& now) override;
+  bool ready() const override { return ready_ && !poisoned_; }
+  std::optional<Error> failure() const override { return poisoned_; }
+
+  std::unique_ptr<Publisher> OpenPublisher(const PublisherOpen& open,
+                                           PublisherSink* sink) override;
+  std::unique_ptr<Consumer> OpenConsumer(const ConsumerOpen& open, ConsumerSink* sink) override;
+
+  void CreateQueue(const pb::CreateQueueRequest&, Reply<pb::CreateQueueResponse>) override;
+  void UpdateQueue(const pb::UpdateQueueRequest&, Reply<pb::UpdateQueueResponse>) override;
+  void GetQueue(const pb::GetQueueRequest&, Reply<pb::GetQueueResponse>) override;
+  void ListQueues(const pb::ListQueuesRequest&, Reply<pb::ListQueuesResponse>) override;
+  void DeleteQueue(const pb::DeleteQueueRequest&, Reply<pb::DeleteQueueResponse>) override;
+  void PurgeQueue(const pb::PurgeQueueRequest&, Reply<pb::PurgeQueueResponse>) override;
+  void Peek(const pb::PeekRequest&, Reply<pb::PeekResponse>) override;
+  void ListGroups(const pb::ListGroupsRequest&, Reply<pb::ListGroupsResponse>) override;
+  void SeekGroup(const pb::SeekGroupRequest&, Reply<pb::SeekGroupResponse>) override;
+  void DeleteGroup(const pb::DeleteGroupRequest&, Reply<pb::DeleteGroupResponse>) override;
+  void ListParked(const pb::ListParkedRequest&, Reply<pb::ListParkedResponse>) override;
+  void ReleaseParked(const pb::ReleaseParkedRequest&,
+                     Reply<pb::ReleaseParkedResponse>) override;
+  void ListSessions(const pb::ListSessionsRequest&, Reply<pb::ListSessionsResponse>) override;
+  void CloseSession(const pb::CloseSessionRequest&, Reply<pb::CloseSessionResponse>) override;
+  void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) override;
+  Result<pb::WatchResponse> Snapshot(const pb::WatchRequest&) override;
+
+  void Drain(std::function<void()> done) override;
+  void RunBatch(const Now& now) override;
+  MonoNanos next_deadline() const override;
+  void Post(std::function<void()> f) override { inbox_.Push(std::move(f)); }
+
+ private:
+  // LaneEnv
+  void MarkDirty(LaneActor* lane) override;
+
+  // Why nothing can be opened or asked now.
+  std::optional<Error> Refusal() const;
+  // NOT_FOUND, or why the queue refuses to serve.
+  Result<LaneActor*> FindLane(const std::string& name, const std::string& field);
+  Result<std::pair<LaneActor*, queue::Group*>> FindGroup(const std::string& queue,
+                                                         const std::string& group);
+  using Created = std::function<void(Result<LaneActor*>)>;
+  void Create(const std::string& name, const pb::QueueTuning& tuning, Created done);
+  // The lane of an open, created first where that is allowed.
+  void LaneForOpen(const std::string& name, Created done);
+  void FillQueue(const LaneActor& lane, pb::Queue* out) const;
+  pb::Group DescribeGroup(const LaneActor& lane, const queue::Group& group) const;
+  void CheckDisk();
+  void Poison(const std::string& why);
+  // Answers in a batch, never from within the call.
+  template <typename Response>
+  void Answer(Reply<Response> reply, Result<Response> result) {
+    inbox_.Push([reply = std::move(reply), result = std::move(result)]() mutable {
+      reply(std::move(result));
+    });
+  }
+
+  const BrokerOptions options_;
+  Inbox inbox_;
+  Random random_;
+  credit::MemoryBudget budget_;
+  credit::WindowSharePolicy policy_;
+  StreamRegistry streams_;
+  Catalog catalog_;
+  std::map<std::string, std::unique_ptr<LaneActor>> lanes_;  // by queue name
+  // Deleted queues whose last appends have not completed.
+  std::vector<std::unique_ptr<LaneActor>> leaving_;
+  std::vector<LaneActor*> dirty_;
+  std::vector<LaneActor*> flushing_;
+  bool ready_ = false;
+  bool draining_ = false;
+  std::optional<Error> poisoned_;
+  MonoNanos started_at_ = 0;
+  MonoNanos disk_checked_at_ = 0;
+  uint64_t disk_free_bytes_ = 0;
+};
+
+}  // namespace spillway::runtime

@@ -1,0 +1,118 @@
+// The consumers and readers of a lane: their credit, and what goes to whom.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/base/error.h"
+#include "broker/base/types.h"
+#include "broker/credit/consumer_account.h"
+#include "broker/queue/lane.h"
+#include "broker/runtime/broker.h"
+#include "broker/runtime/stream.h"
+
+namespace spillway::runtime {
+
+class LaneActor;
+
+// One consumer's or reader's stream. All decisions are the ConsumerSet's.
+class ConsumerStream final : public Stream {
+ public:
+  explicit ConsumerStream(const Credit& clamp) : account(clamp) {}
+
+  void CloseByOperator() override;
+  pb::Session Describe() const override;
+  void Explain(MonoNanos now, pb::ExplainResponse* out) const override;
+
+  bool is_reader() const { return reader != nullptr; }
+  // The member's or reader's name for people.
+  std::string subject() const;
+  void SetStall(pb::StallReason reason, MonoNanos now);
+
+  LaneActor* lane = nullptr;      // null once it left the lane
+  ConsumerSink* sink = nullptr;   // null once the session let go
+  credit::ConsumerAccount account;
+  std::string group_name;
+  queue::Group* group = nullptr;  // null for readers, and once the group is gone
+  queue::MemberId member = 0;
+  std::unique_ptr<queue::Reader> reader;
+
+  // Readers: a bucket of messages that fills at the rate; 0: no limit.
+  uint64_t rate_per_second = 0;
+  double tokens = 0;
+  MonoNanos tokens_at = 0;
+
+  bool announced = false;
+  bool closing = false;
+  bool ended = false;  // a reader reached its stop
+  std::optional<Error> failed;
+
+  pb::StallReason stall = pb::STALL_REASON_UNSPECIFIED;
+  MonoNanos stall_since = 0;
+};
+
+struct ConsumerTotals {
+  Credit delivered;
+};
+
+// Thread-safety: shard thread only.
+class ConsumerSet {
+ public:
+  explicit ConsumerSet(LaneActor* lane) : lane_(lane) {}
+  ~ConsumerSet();
+
+  // Opens the stream; the outcome is told to its sink in a batch. Groups that do
+  // not exist are created, durably, first.
+  void Open(const std::shared_ptr<ConsumerStream>& stream, const pb::ConsumeOpen& request);
+  void Settle(ConsumerStream& stream, const SettleIn& settle);
+  void Grant(ConsumerStream& stream, uint64_t epoch, const Credit& limit);
+  void Extend(ConsumerStream& stream, std::span<const OffsetRange> ranges);
+  void Close(ConsumerStream& stream);
+  void Detach(const std::shared_ptr<ConsumerStream>& stream);
+  void FailAll(const Error& error);
+  // Ends the members of a group that is being deleted.
+  void FailGroup(const queue::Group* group, const Error& error);
+
+  // At the end of a batch: deadlines and delays, then what can be delivered.
+  void Flush();
+  void Drain(const DrainOut& drain);
+  void OnTuning();
+  void TellRevoked(const std::vector<std::pair<queue::MemberId, OffsetRange>>& revoked,
+                   pb::RevokeReason reason);
+  void TellGaps(const std::vector<queue::GroupGap>& gaps, pb::GapReason reason);
+
+  MonoNanos next_deadline() const;
+  const ConsumerTotals& totals() const { return totals_; }
+  size_t members(const queue::Group* group) const;
+  size_t consumers() const;
+  size_t readers() const;
+  queue::RetryRules retry_rules() const;
+  template <typename F>
+  void ForEach(F f) const {
+    for (const auto& stream : streams_) f(*stream);
+  }
+
+ private:
+  void OpenGroup(const std::shared_ptr<ConsumerStream>& stream, const pb::ConsumeOpen& request);
+  void JoinGroup(const std::shared_ptr<ConsumerStream>& stream, const pb::GroupTarget& target,
+                 queue::Group* group);
+  void OpenReader(const std::shared_ptr<ConsumerStream>& stream, const pb::ReaderTarget& target);
+  void Announce(const std::shared_ptr<ConsumerStream>& stream, Offset start);
+  void Fail(ConsumerStream& stream, Error error);
+  bool DeliverTo(ConsumerStream& stream, uint64_t share);
+  void Leave(ConsumerStream& stream);
+  void Sweep();
+
+  LaneActor* const lane_;
+  std::vector<std::shared_ptr<ConsumerStream>> streams_;
+  std::unordered_map<queue::MemberId, ConsumerStream*> by_member_;
+  queue::MemberId next_member_ = 1;
+  uint64_t opened_ = 0;
+  size_t turn_ = 0;  // who is asked first, so that members take turns
+  ConsumerTotals totals_;
+};
+
+}  // namespace spillway::runtime
