@@ -34,9 +34,7 @@ class Ledger {
 
   Credit granted(AccountId id) const { return accounts_[id].granted; }
   Credit received(AccountId id) const { return accounts_[id].received; }
-  Credit outstanding(AccountId id) const {
-    return accounts_[id].granted - accounts_[id].received;
-  }
+  Credit outstanding(AccountId id) const { return accounts_[id].granted - accounts_[id].received; }
   // What open accounts may still send, together. O(1).
   const Credit& unspent() const { return unspent_; }
   size_t open_accounts() const { return open_; }

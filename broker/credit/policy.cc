@@ -65,8 +65,8 @@ void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
       continue;
     }
     const Credit want = Min(claim->waiting, Less(share, claim->outstanding));
-    claim->grant = Min(room, {std::max(need.messages, want.messages),
-                              std::max(need.bytes, want.bytes)});
+    claim->grant =
+        Min(room, {std::max(need.messages, want.messages), std::max(need.bytes, want.bytes)});
     room -= claim->grant;
   }
 

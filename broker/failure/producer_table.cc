@@ -58,7 +58,8 @@ void ProducerTable::Disconnect(std::string_view id, uint64_t epoch) {
 ProducerTable::Judgement ProducerTable::Judge(std::string_view id, uint64_t epoch,
                                               uint64_t first_sequence, uint64_t count) const {
   const Producer* producer = Find(id);
-  if (producer == nullptr || producer->epoch != epoch) return {.verdict = Verdict::kFenced, .expected = 0, .runs = {}};
+  if (producer == nullptr || producer->epoch != epoch)
+    return {.verdict = Verdict::kFenced, .expected = 0, .runs = {}};
   const uint64_t next = producer->next_sequence;
   if (first_sequence == next) return {.verdict = Verdict::kNew, .expected = next, .runs = {}};
   if (first_sequence > next) return {.verdict = Verdict::kGap, .expected = next, .runs = {}};
@@ -67,9 +68,9 @@ ProducerTable::Judgement ProducerTable::Judge(std::string_view id, uint64_t epoc
   }
   Judgement out{.verdict = Verdict::kDuplicate, .expected = next, .runs = {}};
   const auto& runs = producer->runs;
-  auto it = std::upper_bound(
-      runs.begin(), runs.end(), first_sequence,
-      [](uint64_t s, const SequenceRun& run) { return s < run.first_sequence; });
+  auto it =
+      std::upper_bound(runs.begin(), runs.end(), first_sequence,
+                       [](uint64_t s, const SequenceRun& run) { return s < run.first_sequence; });
   if (it != runs.begin() && std::prev(it)->first_sequence + std::prev(it)->count > first_sequence) {
     --it;
   }

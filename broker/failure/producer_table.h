@@ -35,7 +35,7 @@ class ProducerTable {
   enum class Verdict : uint8_t { kNew, kDuplicate, kGap, kStraddles, kFenced };
   struct Judgement {
     Verdict verdict = Verdict::kNew;
-    uint64_t expected = 0;  // kGap, kStraddles: the next sequence
+    uint64_t expected = 0;                     // kGap, kStraddles: the next sequence
     absl::InlinedVector<SequenceRun, 2> runs;  // kDuplicate: in order
   };
 

@@ -16,8 +16,7 @@ void DiskIndex::Add(const Mark& mark) {
 namespace {
 
 template <typename T, typename Key>
-std::optional<DiskIndex::Mark> FloorBy(const std::deque<DiskIndex::Mark>& marks, T value,
-                                       Key key) {
+std::optional<DiskIndex::Mark> FloorBy(const std::deque<DiskIndex::Mark>& marks, T value, Key key) {
   if (marks.empty()) return std::nullopt;
   auto it = std::upper_bound(marks.begin(), marks.end(), value,
                              [&](T v, const DiskIndex::Mark& m) { return v < key(m); });

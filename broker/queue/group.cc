@@ -47,16 +47,14 @@ uint32_t Group::TakeReady(OffsetRange range) {
   return rest.attempt;
 }
 
-void Group::DeliverReady(OffsetRange range, uint64_t bytes, MemberId member,
-                         MonoNanos deadline) {
+void Group::DeliverReady(OffsetRange range, uint64_t bytes, MemberId member, MonoNanos deadline) {
   const uint32_t attempt = TakeReady(range);
   redelivered_total_ += range.count;
   ++version_;
   Hold(range, {range.count, member, attempt, deadline, bytes});
 }
 
-void Group::DeliverFresh(OffsetRange range, uint64_t bytes, MemberId member,
-                         MonoNanos deadline) {
+void Group::DeliverFresh(OffsetRange range, uint64_t bytes, MemberId member, MonoNanos deadline) {
   assert(range.first == next_);
   next_ = range.end();
   Hold(range, {range.count, member, 1, deadline, bytes});
@@ -194,8 +192,8 @@ void Group::Park(OffsetRange range, uint32_t attempts, const std::string& reason
 }
 
 std::vector<OffsetRange> Group::Settle(OffsetRange range, MemberId member, SettleAction action,
-                                       MonoNanos delay, const std::string& reason,
-                                       const Now& now, const RetryRules& rules) {
+                                       MonoNanos delay, const std::string& reason, const Now& now,
+                                       const RetryRules& rules) {
   return TakeInFlight(range, member, [&](OffsetRange part, const InFlight& run) {
     switch (action) {
       case SettleAction::kAck:
@@ -225,9 +223,8 @@ std::vector<OffsetRange> Group::Settle(OffsetRange range, MemberId member, Settl
 
 std::vector<OffsetRange> Group::Extend(OffsetRange range, MemberId member, MonoNanos deadline) {
   std::vector<std::pair<OffsetRange, InFlight>> runs;
-  auto stale = TakeInFlight(range, member, [&](OffsetRange part, const InFlight& run) {
-    runs.emplace_back(part, run);
-  });
+  auto stale = TakeInFlight(
+      range, member, [&](OffsetRange part, const InFlight& run) { runs.emplace_back(part, run); });
   for (auto& [part, run] : runs) {
     run.deadline = deadline;
     Hold(part, run);

@@ -30,9 +30,8 @@ const Batch* Lane::NextToStore(const Credit& keep) const {
   if (next == nullptr) return nullptr;
   if (tuning_.durability != Durability::kMemory) return next;
   // Behind the storing end all is in memory only: store while it is too much.
-  const Credit memory_only{
-      window_.end() - window_.storing_end(),
-      window_.unstored_footprint_bytes() - window_.storing_footprint_bytes()};
+  const Credit memory_only{window_.end() - window_.storing_end(),
+                           window_.unstored_footprint_bytes() - window_.storing_footprint_bytes()};
   return memory_only.Within(keep) ? nullptr : next;
 }
 
@@ -126,12 +125,10 @@ Credit Left(const Credit& room, const Credit& max, const Credit& used) {
 }  // namespace
 
 Outcome Lane::Deliver(Group& group, MemberId member, const Credit& room, const Credit& max,
-                      const Now& now, MonoNanos ack_deadline, wire::Delivery* out,
-                      DiskRead* read, std::vector<OffsetRange>* gap) {
+                      const Now& now, MonoNanos ack_deadline, wire::Delivery* out, DiskRead* read,
+                      std::vector<OffsetRange>* gap) {
   Outcome outcome = Outcome::kEmpty;
-  auto finish = [&](Outcome other) {
-    return out->runs.empty() ? other : Outcome::kDelivered;
-  };
+  auto finish = [&](Outcome other) { return out->runs.empty() ? other : Outcome::kDelivered; };
   auto take = [&](const Batch& batch, Offset first, uint64_t count, uint32_t attempt) {
     uint32_t n = Take(batch, first, count, Left(room, max, out->cost), attempt, out);
     // The first record of a frame may pass `max` alone, or a large one would
@@ -189,9 +186,7 @@ Outcome Lane::Deliver(Group& group, MemberId member, const Credit& room, const C
 
 Outcome Lane::Read(Reader& reader, const Credit& room, const Credit& max, wire::Delivery* out,
                    DiskRead* read, std::vector<OffsetRange>* gap) {
-  auto finish = [&](Outcome other) {
-    return out->runs.empty() ? other : Outcome::kDelivered;
-  };
+  auto finish = [&](Outcome other) { return out->runs.empty() ? other : Outcome::kDelivered; };
   while (true) {
     if (reader.stopped || reader.next >= reader.stop) {
       reader.stopped = true;

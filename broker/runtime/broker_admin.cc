@@ -92,8 +92,7 @@ void BrokerImpl::UpdateQueue(const pb::UpdateQueueRequest& request,
                });
 }
 
-void BrokerImpl::GetQueue(const pb::GetQueueRequest& request,
-                          Reply<pb::GetQueueResponse> reply) {
+void BrokerImpl::GetQueue(const pb::GetQueueRequest& request, Reply<pb::GetQueueResponse> reply) {
   auto lane = FindLane(request.name(), "name");
   if (!lane) return Answer<pb::GetQueueResponse>(reply, lane.error());
   pb::GetQueueResponse response;
@@ -169,9 +168,12 @@ void BrokerImpl::PurgeQueue(const pb::PurgeQueueRequest& request,
   if (head > tail) {
     return Answer<Response>(reply, Error{.kind = ErrorKind::kOutOfRange,
                                          .message = "before_offset lies above the tail",
-                                         .queue = request.name(), .field = "before_offset",
-                                         .limit = tail, .actual = head,
-                                         .head = had, .tail = tail});
+                                         .queue = request.name(),
+                                         .field = "before_offset",
+                                         .limit = tail,
+                                         .actual = head,
+                                         .head = had,
+                                         .tail = tail});
   }
   actor->Purge(head, [this, had, reply, now_head = std::max(had, head)](Status status) {
     if (!status) return Answer<Response>(reply, status.error());
@@ -186,13 +188,12 @@ void BrokerImpl::Peek(const pb::PeekRequest& request, Reply<pb::PeekResponse> re
   using Response = pb::PeekResponse;
   auto lane = FindLane(request.queue(), "queue");
   if (!lane) return Answer<Response>(reply, lane.error());
-  auto most = PageSize(request.max_messages(), registry::limit::kDefaultPeekMessages,
-                       "max_messages");
+  auto most =
+      PageSize(request.max_messages(), registry::limit::kDefaultPeekMessages, "max_messages");
   if (!most) return Answer<Response>(reply, most.error());
   LaneActor* actor = *lane;
   actor->ResolveStart(request.start(), "start",
-                      [this, actor, n = *most, reply, alive = actor->alive()](
-                          Result<Offset> from) {
+                      [this, actor, n = *most, reply, alive = actor->alive()](Result<Offset> from) {
                         if (!*alive) return;
                         if (!from) return Answer<Response>(reply, from.error());
                         actor->Peek(*from, n, [this, reply](Result<Response> result) {
@@ -221,8 +222,7 @@ pb::Group BrokerImpl::DescribeGroup(const LaneActor& lane, const queue::Group& g
   pb::Group out;
   out.set_name(group.name());
   out.set_mode(static_cast<pb::GroupMode>(group.mode()));
-  out.set_members(
-      static_cast<uint32_t>(const_cast<LaneActor&>(lane).consumers().members(&group)));
+  out.set_members(static_cast<uint32_t>(const_cast<LaneActor&>(lane).consumers().members(&group)));
   out.set_cursor_offset(group.cursor());
   const Offset tail = lane.core().tail();
   const uint64_t above = tail > group.cursor() ? tail - group.cursor() : 0;
@@ -292,8 +292,8 @@ void BrokerImpl::ListParked(const pb::ListParkedRequest& request,
   using Response = pb::ListParkedResponse;
   auto found = FindGroup(request.queue(), request.group());
   if (!found) return Answer<Response>(reply, found.error());
-  auto most = PageSize(request.max_messages(), registry::limit::kDefaultParkedPageSize,
-                       "max_messages");
+  auto most =
+      PageSize(request.max_messages(), registry::limit::kDefaultParkedPageSize, "max_messages");
   if (!most) return Answer<Response>(reply, most.error());
   Response response;
   const auto& parked = found->second->parked();
@@ -320,8 +320,7 @@ void BrokerImpl::ReleaseParked(const pb::ReleaseParkedRequest& request,
   for (const auto& range : request.ranges()) {
     const OffsetRange out{range.first_offset(), range.count()};
     if (out.count == 0 || out.end() < out.first) {
-      return Answer<Response>(reply,
-                              InvalidArgument("ranges", "an empty or overflowing range"));
+      return Answer<Response>(reply, InvalidArgument("ranges", "an empty or overflowing range"));
     }
     ranges.push_back(out);
   }
@@ -365,9 +364,9 @@ void BrokerImpl::CloseSession(const pb::CloseSessionRequest& request,
   using Response = pb::CloseSessionResponse;
   auto stream = streams_.Find(request.id());
   if (stream == nullptr) {
-    return Answer<Response>(reply, Error{.kind = ErrorKind::kNotFound,
-                                         .message = "there is no such session",
-                                         .field = "id"});
+    return Answer<Response>(
+        reply,
+        Error{.kind = ErrorKind::kNotFound, .message = "there is no such session", .field = "id"});
   }
   stream->CloseByOperator();
   Answer<Response>(reply, Response());

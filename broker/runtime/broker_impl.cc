@@ -58,8 +58,8 @@ void BrokerImpl::MarkDirty(LaneActor* lane) {
 
 void BrokerImpl::Poison(const std::string& why) {
   if (poisoned_) return;
-  poisoned_ = Error{.kind = ErrorKind::kStoreFailed,
-                    .message = absl::StrCat("the store failed: ", why)};
+  poisoned_ =
+      Error{.kind = ErrorKind::kStoreFailed, .message = absl::StrCat("the store failed: ", why)};
   stop = credit::Reason::kStoreFailed;
   for (const auto& [name, lane] : lanes_) lane->Fail(*poisoned_);
 }
@@ -67,9 +67,8 @@ void BrokerImpl::Poison(const std::string& why) {
 void BrokerImpl::Start(const Now& at) {
   now = at;
   started_at_ = at.mono;
-  store->OnPoisoned([this](std::string why) {
-    inbox_.Push([this, why = std::move(why)] { Poison(why); });
-  });
+  store->OnPoisoned(
+      [this](std::string why) { inbox_.Push([this, why = std::move(why)] { Poison(why); }); });
   catalog_.Recover([this](std::optional<Error> error) {
     if (error) {
       poisoned_ = std::move(error);
@@ -138,8 +137,7 @@ std::optional<Error> BrokerImpl::Refusal() const {
 Result<LaneActor*> BrokerImpl::FindLane(const std::string& name, const std::string& field) {
   if (auto refusal = Refusal()) return *refusal;
   if (!IsValidName(name)) {
-    return InvalidArgument(field,
-                           "a queue's name is [A-Za-z0-9._-]{1,255}, without a leading dot");
+    return InvalidArgument(field, "a queue's name is [A-Za-z0-9._-]{1,255}, without a leading dot");
   }
   auto it = lanes_.find(name);
   if (it == lanes_.end()) {
@@ -162,12 +160,13 @@ Result<LaneActor*> BrokerImpl::FindLane(const std::string& name, const std::stri
 void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request, Created done) {
   if (auto refusal = Refusal()) return done(*refusal);
   if (draining_) {
-    return done(Error{.kind = ErrorKind::kUnavailable, .message = "the broker is draining",
+    return done(Error{.kind = ErrorKind::kUnavailable,
+                      .message = "the broker is draining",
                       .retry_after_ms = 1'000});
   }
   if (!IsValidName(name)) {
-    return done(InvalidArgument(
-        "name", "a queue's name is [A-Za-z0-9._-]{1,255}, without a leading dot"));
+    return done(
+        InvalidArgument("name", "a queue's name is [A-Za-z0-9._-]{1,255}, without a leading dot"));
   }
   if (lanes_.contains(name)) {
     return done(Error{.kind = ErrorKind::kAlreadyExists,
@@ -201,8 +200,10 @@ void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request,
 
 void BrokerImpl::LaneForOpen(const std::string& name, Created done) {
   if (draining_) {
-    return done(Error{.kind = ErrorKind::kUnavailable, .message = "the broker is draining",
-                      .queue = name, .retry_after_ms = 1'000});
+    return done(Error{.kind = ErrorKind::kUnavailable,
+                      .message = "the broker is draining",
+                      .queue = name,
+                      .retry_after_ms = 1'000});
   }
   auto lane = FindLane(name, "open.queue");
   if (lane || lane.error().kind != ErrorKind::kNotFound || !options_.auto_create) {
@@ -233,11 +234,10 @@ Error SessionsUsedUp(uint64_t limit) {
 std::unique_ptr<Publisher> BrokerImpl::OpenPublisher(const PublisherOpen& open,
                                                      PublisherSink* sink) {
   // The registry lets go of the stream with its last owner.
-  auto stream = std::shared_ptr<PublisherStream>(
-      new PublisherStream, [this](PublisherStream* s) {
-        streams_.Remove(s->id);
-        delete s;
-      });
+  auto stream = std::shared_ptr<PublisherStream>(new PublisherStream, [this](PublisherStream* s) {
+    streams_.Remove(s->id);
+    delete s;
+  });
   stream->id = MakeId("s", random_);
   stream->client = open.client;
   stream->peer = open.peer;
@@ -266,13 +266,12 @@ std::unique_ptr<Publisher> BrokerImpl::OpenPublisher(const PublisherOpen& open,
   return handle;
 }
 
-std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open,
-                                                   ConsumerSink* sink) {
-  auto stream = std::shared_ptr<ConsumerStream>(new ConsumerStream(Credit{}),
-                                                [this](ConsumerStream* s) {
-                                                  streams_.Remove(s->id);
-                                                  delete s;
-                                                });
+std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open, ConsumerSink* sink) {
+  auto stream =
+      std::shared_ptr<ConsumerStream>(new ConsumerStream(Credit{}), [this](ConsumerStream* s) {
+        streams_.Remove(s->id);
+        delete s;
+      });
   stream->id = MakeId("s", random_);
   stream->client = open.request.client();
   stream->peer = open.peer;
@@ -285,12 +284,12 @@ std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open,
     return handle;
   }
   streams_.Add(stream);
-  LaneForOpen(open.request.queue(), [this, stream, request = open.request](
-                                        Result<LaneActor*> lane) {
-    if (stream->sink == nullptr) return;
-    if (!lane) return Refuse(inbox_, stream, lane.error());
-    (*lane)->consumers().Open(stream, request);
-  });
+  LaneForOpen(open.request.queue(),
+              [this, stream, request = open.request](Result<LaneActor*> lane) {
+                if (stream->sink == nullptr) return;
+                if (!lane) return Refuse(inbox_, stream, lane.error());
+                (*lane)->consumers().Open(stream, request);
+              });
   return handle;
 }
 

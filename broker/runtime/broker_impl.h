@@ -19,7 +19,7 @@
 
 namespace spillway::runtime {
 
-class BrokerImpl final : public Broker, private LaneEnv {
+class BrokerImpl final : public Broker, public LaneEnv {
  public:
   explicit BrokerImpl(BrokerOptions options);
   ~BrokerImpl() override;
@@ -28,8 +28,7 @@ class BrokerImpl final : public Broker, private LaneEnv {
   bool ready() const override { return ready_ && !poisoned_; }
   std::optional<Error> failure() const override { return poisoned_; }
 
-  std::unique_ptr<Publisher> OpenPublisher(const PublisherOpen& open,
-                                           PublisherSink* sink) override;
+  std::unique_ptr<Publisher> OpenPublisher(const PublisherOpen& open, PublisherSink* sink) override;
   std::unique_ptr<Consumer> OpenConsumer(const ConsumerOpen& open, ConsumerSink* sink) override;
 
   void CreateQueue(const pb::CreateQueueRequest&, Reply<pb::CreateQueueResponse>) override;
@@ -43,8 +42,7 @@ class BrokerImpl final : public Broker, private LaneEnv {
   void SeekGroup(const pb::SeekGroupRequest&, Reply<pb::SeekGroupResponse>) override;
   void DeleteGroup(const pb::DeleteGroupRequest&, Reply<pb::DeleteGroupResponse>) override;
   void ListParked(const pb::ListParkedRequest&, Reply<pb::ListParkedResponse>) override;
-  void ReleaseParked(const pb::ReleaseParkedRequest&,
-                     Reply<pb::ReleaseParkedResponse>) override;
+  void ReleaseParked(const pb::ReleaseParkedRequest&, Reply<pb::ReleaseParkedResponse>) override;
   void ListSessions(const pb::ListSessionsRequest&, Reply<pb::ListSessionsResponse>) override;
   void CloseSession(const pb::CloseSessionRequest&, Reply<pb::CloseSessionResponse>) override;
   void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) override;

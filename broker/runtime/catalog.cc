@@ -16,7 +16,7 @@ using storage::Position;
 
 constexpr uint32_t kSnapshotEveryChanges = 1'000;
 
-spb::QueueState ToProto(const QueueEntry& entry) {
+spb::QueueState EntryToProto(const QueueEntry& entry) {
   spb::QueueState state;
   state.set_id(entry.id);
   state.set_name(entry.name);
@@ -26,7 +26,7 @@ spb::QueueState ToProto(const QueueEntry& entry) {
   return state;
 }
 
-std::optional<QueueEntry> FromProto(const spb::QueueState& state) {
+std::optional<QueueEntry> EntryFromProto(const spb::QueueState& state) {
   // Tunables that a newer default adds are filled in.
   auto tuning = ApplyTuning(DefaultTuning(), state.tuning(), true);
   if (!tuning) return std::nullopt;
@@ -41,7 +41,10 @@ Error StoreError(Err err) {
 }  // namespace
 
 Catalog::Catalog(storage::LogStore* store, Inbox* inbox)
-    : store_(store), inbox_(inbox), log_(inbox, [](Err, Position) {}, [] {}) {}
+    : store_(store),
+      inbox_(inbox),
+      log_(
+          inbox, [](Err, Position) {}, [] {}) {}
 
 Catalog::~Catalog() { *alive_ = false; }
 
@@ -55,7 +58,7 @@ bool Catalog::State::Apply(const storage::Entry& entry) {
       if (!snapshot.ParseFromArray(entry.body.data(), size)) return false;
       queues.clear();
       for (const auto& state : snapshot.queues()) {
-        auto queue = FromProto(state);
+        auto queue = EntryFromProto(state);
         if (!queue) return false;
         queues[queue->id] = *queue;
       }
@@ -66,7 +69,7 @@ bool Catalog::State::Apply(const storage::Entry& entry) {
       spb::CatalogControl control;
       if (!control.ParseFromArray(entry.body.data(), size)) return false;
       if (control.has_queue()) {
-        auto queue = FromProto(control.queue());
+        auto queue = EntryFromProto(control.queue());
         if (!queue) return false;
         next_id = std::max(next_id, queue->id + 1);
         queues[queue->id] = *queue;
@@ -103,7 +106,7 @@ void Catalog::Recover(Done done) {
 void Catalog::Put(const QueueEntry& entry, Done done) {
   queues_[entry.id] = entry;
   spb::CatalogControl control;
-  *control.mutable_queue() = ToProto(entry);
+  *control.mutable_queue() = EntryToProto(entry);
   log_.AppendControl(ControlRecord(control), Level::kFsync,
                      [done = std::move(done)](Err err, Position) {
                        done(err == Err::kOk ? std::nullopt : std::optional(StoreError(err)));
@@ -126,7 +129,7 @@ void Catalog::MaybeSnapshot() {
   if (++changes_ < kSnapshotEveryChanges) return;
   changes_ = 0;
   spb::CatalogSnapshot snapshot;
-  for (const auto& [id, entry] : queues_) *snapshot.add_queues() = ToProto(entry);
+  for (const auto& [id, entry] : queues_) *snapshot.add_queues() = EntryToProto(entry);
   snapshot.set_next_queue_id(next_id_);
   log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), Level::kFsync,
                      [this](Err err, Position position) {

@@ -66,8 +66,9 @@ void ConsumerSet::OpenGroup(const std::shared_ptr<ConsumerStream>& stream,
   const pb::GroupTarget& target = request.group();
   stream->group_name = target.group();
   if (!IsValidName(target.group())) {
-    return Fail(*stream, InvalidArgument("open.group.group",
-                                         "a group's name is [A-Za-z0-9._-]{1,255}, no leading dot"));
+    return Fail(*stream,
+                InvalidArgument("open.group.group",
+                                "a group's name is [A-Za-z0-9._-]{1,255}, no leading dot"));
   }
   if (!pb::GroupMode_IsValid(target.mode())) {
     return Fail(*stream, InvalidArgument("open.group.mode", "unknown mode"));
@@ -79,18 +80,18 @@ void ConsumerSet::OpenGroup(const std::shared_ptr<ConsumerStream>& stream,
   if (queue::Group* group = lane_->core().FindGroup(target.group())) {
     return JoinGroup(stream, target, group);
   }
-  lane_->ResolveStart(
-      target.start(), "open.group.start",
-      [this, stream, target, alive = lane_->alive()](Result<Offset> start) {
-        if (!*alive || stream->sink == nullptr || stream->failed) return;
-        if (!start) return Fail(*stream, start.error());
-        lane_->CreateGroup(target.group(), target.mode(), *start,
-                           [this, stream, target, alive](Result<queue::Group*> group) {
-                             if (!*alive || stream->sink == nullptr || stream->failed) return;
-                             if (!group) return Fail(*stream, group.error());
-                             JoinGroup(stream, target, *group);
-                           });
-      });
+  lane_->ResolveStart(target.start(), "open.group.start",
+                      [this, stream, target, alive = lane_->alive()](Result<Offset> start) {
+                        if (!*alive || stream->sink == nullptr || stream->failed) return;
+                        if (!start) return Fail(*stream, start.error());
+                        lane_->CreateGroup(
+                            target.group(), target.mode(), *start,
+                            [this, stream, target, alive](Result<queue::Group*> group) {
+                              if (!*alive || stream->sink == nullptr || stream->failed) return;
+                              if (!group) return Fail(*stream, group.error());
+                              JoinGroup(stream, target, *group);
+                            });
+                      });
 }
 
 void ConsumerSet::JoinGroup(const std::shared_ptr<ConsumerStream>& stream,
@@ -99,19 +100,19 @@ void ConsumerSet::JoinGroup(const std::shared_ptr<ConsumerStream>& stream,
   if (target.mode() != pb::GROUP_MODE_UNSPECIFIED &&
       static_cast<int>(target.mode()) != static_cast<int>(group->mode())) {
     if (present > 0) {
-      return Fail(*stream, InvalidArgument("open.group.mode",
-                                           absl::StrCat("group ", group->name(),
-                                                        " has members in another mode")));
+      return Fail(*stream,
+                  InvalidArgument("open.group.mode", absl::StrCat("group ", group->name(),
+                                                                  " has members in another mode")));
     }
     group->set_mode(static_cast<queue::GroupMode>(target.mode()));
     lane_->SaveGroup(group);
   }
   if (group->mode() == queue::GroupMode::kExclusive && present > 0) {
-    return Fail(*stream, {.kind = ErrorKind::kExclusive,
-                          .message = absl::StrCat("group ", group->name(),
-                                                  " is exclusive and has a member"),
-                          .field = "open.group.group",
-                          .retry_after_ms = 1'000});
+    return Fail(*stream,
+                {.kind = ErrorKind::kExclusive,
+                 .message = absl::StrCat("group ", group->name(), " is exclusive and has a member"),
+                 .field = "open.group.group",
+                 .retry_after_ms = 1'000});
   }
   stream->group = group;
   stream->member = next_member_++;
@@ -200,7 +201,8 @@ void ConsumerSet::Settle(ConsumerStream& stream, const SettleIn& settle) {
   if (stream.failed) return;
   lane_->MarkDirty();
   if (stream.is_reader()) {
-    return Fail(stream, {.kind = ErrorKind::kProtocol, .message = "a reader has nothing to settle",
+    return Fail(stream, {.kind = ErrorKind::kProtocol,
+                         .message = "a reader has nothing to settle",
                          .field = "settle"});
   }
   if (stream.group == nullptr) return;
@@ -225,8 +227,8 @@ void ConsumerSet::Settle(ConsumerStream& stream, const SettleIn& settle) {
   const auto rules = retry_rules();
   std::vector<OffsetRange> stale;
   for (const OffsetRange& range : settle.ranges) {
-    for (const auto& part : stream.group->Settle(range, stream.member, action, delay,
-                                                 settle.reason, lane_->env().now, rules)) {
+    for (const auto& part : stream.group->Settle(range, stream.member, action, delay, settle.reason,
+                                                 lane_->env().now, rules)) {
       stale.push_back(part);
     }
   }
@@ -246,7 +248,9 @@ void ConsumerSet::Grant(ConsumerStream& stream, uint64_t epoch, const Credit& li
   if (epoch != stream.epoch) {
     return Fail(stream, {.kind = ErrorKind::kFenced,
                          .message = "the grant names another epoch than the stream's",
-                         .field = "grant.epoch", .limit = stream.epoch, .actual = epoch});
+                         .field = "grant.epoch",
+                         .limit = stream.epoch,
+                         .actual = epoch});
   }
   if (stream.account.SetLimit(limit) == credit::ConsumerAccount::Verdict::kRegressed) {
     const Credit& had = stream.account.limit();
@@ -379,10 +383,9 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
   } else {
     if (stream.group == nullptr) return false;
     room = stream.account.Room(stream.group->InFlightOf(stream.member));
-    const auto deadline =
-        static_cast<MonoNanos>(core.tuning().ack_deadline_ms) * kNanosPerMilli;
-    outcome = core.Deliver(*stream.group, stream.member, room, max, now, deadline, &delivery,
-                           &read, &gap);
+    const auto deadline = static_cast<MonoNanos>(core.tuning().ack_deadline_ms) * kNanosPerMilli;
+    outcome = core.Deliver(*stream.group, stream.member, room, max, now, deadline, &delivery, &read,
+                           &gap);
   }
   if (read.fetch != nullptr) lane_->StartRead(read);
   switch (outcome) {
@@ -432,9 +435,8 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
   return false;
 }
 
-void ConsumerSet::TellRevoked(
-    const std::vector<std::pair<queue::MemberId, OffsetRange>>& revoked,
-    pb::RevokeReason reason) {
+void ConsumerSet::TellRevoked(const std::vector<std::pair<queue::MemberId, OffsetRange>>& revoked,
+                              pb::RevokeReason reason) {
   std::unordered_map<queue::MemberId, std::vector<OffsetRange>> by_member;
   for (const auto& [member, range] : revoked) by_member[member].push_back(range);
   for (const auto& [member, ranges] : by_member) {
@@ -515,9 +517,8 @@ size_t ConsumerSet::readers() const {
 
 void ConsumerStream::CloseByOperator() {
   if (lane == nullptr || failed) return;
-  failed = Error{.kind = ErrorKind::kClosed,
-                 .message = "an operator closed the session",
-                 .queue = queue};
+  failed = Error{
+      .kind = ErrorKind::kClosed, .message = "an operator closed the session", .queue = queue};
   lane->MarkDirty();
 }
 
@@ -534,8 +535,7 @@ std::string ConsumerStream::subject() const {
 
 pb::Session ConsumerStream::Describe() const {
   pb::Session session =
-      DescribeCommon(is_reader() ? pb::SESSION_KIND_READER : pb::SESSION_KIND_CONSUMER,
-                     group_name);
+      DescribeCommon(is_reader() ? pb::SESSION_KIND_READER : pb::SESSION_KIND_CONSUMER, group_name);
   SetCredit(account.limit(), session.mutable_granted());
   SetCredit(account.delivered(), session.mutable_used());
   if (group != nullptr) {

@@ -32,8 +32,8 @@ class ConsumerStream final : public Stream {
   std::string subject() const;
   void SetStall(pb::StallReason reason, MonoNanos now);
 
-  LaneActor* lane = nullptr;      // null once it left the lane
-  ConsumerSink* sink = nullptr;   // null once the session let go
+  LaneActor* lane = nullptr;     // null once it left the lane
+  ConsumerSink* sink = nullptr;  // null once the session let go
   credit::ConsumerAccount account;
   std::string group_name;
   queue::Group* group = nullptr;  // null for readers, and once the group is gone

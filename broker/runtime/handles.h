@@ -15,8 +15,7 @@ namespace spillway::runtime {
 // effect, because the stream's end is already on its way to the sink.
 class PublisherHandle final : public Publisher {
  public:
-  explicit PublisherHandle(std::shared_ptr<PublisherStream> stream)
-      : stream_(std::move(stream)) {}
+  explicit PublisherHandle(std::shared_ptr<PublisherStream> stream) : stream_(std::move(stream)) {}
   ~PublisherHandle() override {
     stream_->sink = nullptr;
     if (stream_->lane != nullptr) stream_->lane->publishers().Detach(stream_);

@@ -23,9 +23,7 @@ class Inbox {
  public:
   explicit Inbox(std::function<void()> wake) : wake_(std::move(wake)) {}
 
-  void Push(std::function<void()> f) {
-    Add(Item{nullptr, storage::Err::kOk, 0, std::move(f)});
-  }
+  void Push(std::function<void()> f) { Add(Item{nullptr, storage::Err::kOk, 0, std::move(f)}); }
   // Without an allocation, because there is one for every batch of records. The
   // target must live until its completion has been drained.
   void Completed(CompletionTarget* target, storage::Err err, storage::Position position) {

@@ -76,14 +76,14 @@ bool LaneActor::Recovery::Apply(const storage::Entry& entry) {
         why = header.error().message;
         return false;
       }
-      if (!core.Replayed(entry.base_offset, entry.count, header->body_bytes,
-                         header->appended_at, entry.position)) {
+      if (!core.Replayed(entry.base_offset, entry.count, header->body_bytes, header->appended_at,
+                         entry.position)) {
         why = absl::StrCat("offset ", entry.base_offset, " came twice");
         return false;
       }
       if (!header->producer_id.empty()) {
-        producers.Replayed(header->producer_id, header->epoch, header->first_sequence,
-                           entry.count, entry.base_offset);
+        producers.Replayed(header->producer_id, header->epoch, header->first_sequence, entry.count,
+                           entry.base_offset);
       }
       return true;
     }
@@ -291,8 +291,7 @@ credit::Pressure LaneActor::MakePressure() {
       [[fallthrough]];
     case queue::Overflow::kBlock:
     case queue::Overflow::kDropOldest:
-      p.held = {std::max(p.held.messages, backlog.messages),
-                std::max(p.held.bytes, backlog.bytes)};
+      p.held = {std::max(p.held.messages, backlog.messages), std::max(p.held.bytes, backlog.bytes)};
       break;
   }
   // Offsets that are not reserved yet must not be given out.
@@ -333,8 +332,7 @@ void LaneActor::Flush() {
   publishers_.Flush(failure_ ? 0 : core_.window().stored_end(), pressure);
   // Memory follows what was promised: what is on disk makes room.
   const Credit unspent = publishers_.ledger().unspent();
-  const bool short_of_memory =
-      env_->budget->used_bytes() >= env_->budget->limit_bytes() / 100 * 85;
+  const bool short_of_memory = env_->budget->used_bytes() >= env_->budget->limit_bytes() / 100 * 85;
   core_.EvictTo(short_of_memory ? 0 : Less(tuning.window_bytes, unspent.bytes),
                 short_of_memory ? 0 : Less(tuning.window_messages, unspent.messages));
   budget_.Set(core_.window().footprint_bytes() + unspent.bytes);

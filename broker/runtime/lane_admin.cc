@@ -31,10 +31,10 @@ void LaneActor::CreateGroup(const std::string& name, pb::GroupMode mode, Offset 
                         .queue = name_,
                         .limit = kMaxGroups});
     }
-    group = core_.AddGroup(name,
-                           mode == pb::GROUP_MODE_EXCLUSIVE ? queue::GroupMode::kExclusive
-                                                            : queue::GroupMode::kShared,
-                           start);
+    group = core_.AddGroup(
+        name,
+        mode == pb::GROUP_MODE_EXCLUSIVE ? queue::GroupMode::kExclusive : queue::GroupMode::kShared,
+        start);
   }
   // From its first moment the group is promised every record, so it must survive.
   spb::LaneControl control;
@@ -85,8 +85,8 @@ void LaneActor::SeekGroup(queue::Group* group, Offset target, Done done) {
 
 void LaneActor::DeleteGroup(queue::Group* group, Done done) {
   const std::string name = group->name();
-  consumers_.FailGroup(group, {.kind = ErrorKind::kClosed,
-                               .message = absl::StrCat("group ", name, " was deleted")});
+  consumers_.FailGroup(
+      group, {.kind = ErrorKind::kClosed, .message = absl::StrCat("group ", name, " was deleted")});
   ForgetFetch(&group->fresh_fetch);
   ForgetFetch(&group->retry_fetch);
   core_.RemoveGroup(name);

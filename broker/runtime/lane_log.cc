@@ -21,8 +21,8 @@ LaneLog::~LaneLog() {
 
 Err LaneLog::TryAppend(const storage::Record& record, Level level) {
   if (error_) return *error_;
-  const Err err = owner_->Append(
-      record, level, [this](Err e, Position p) { inbox_->Completed(this, e, p); });
+  const Err err =
+      owner_->Append(record, level, [this](Err e, Position p) { inbox_->Completed(this, e, p); });
   if (err == Err::kOk) return err;
   if (err == Err::kOverloaded) {
     if (!asked_for_room_) {

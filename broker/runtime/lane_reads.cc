@@ -20,14 +20,14 @@ void LaneActor::StartRead(const queue::DiskRead& read) {
   const uint64_t id = next_read_++;
   reads_[id] = read.fetch;
   read.fetch->Begin();
-  env_->store->Read(id_, read.from, kReadBytes,
-                    [this, id, inbox = env_->inbox, alive = alive_](
-                        Err err, std::vector<storage::Entry> entries, Position next) {
-                      inbox->Push([this, id, err, entries = std::move(entries), next,
-                                   alive]() mutable {
-                        if (*alive) FinishRead(id, err, std::move(entries), next);
-                      });
-                    });
+  env_->store->Read(
+      id_, read.from, kReadBytes,
+      [this, id, inbox = env_->inbox, alive = alive_](Err err, std::vector<storage::Entry> entries,
+                                                      Position next) {
+        inbox->Push([this, id, err, entries = std::move(entries), next, alive]() mutable {
+          if (*alive) FinishRead(id, err, std::move(entries), next);
+        });
+      });
 }
 
 void LaneActor::ForgetFetch(const queue::Fetch* fetch) {
@@ -79,17 +79,17 @@ void LaneActor::ResolveStart(const pb::Start& start, const std::string& field,
       return done(tail - std::min(start.last(), tail - head));
     case pb::Start::kOffset:
       if (start.offset() < head || start.offset() > tail) {
-        return done(Error{.kind = ErrorKind::kOutOfRange,
-                          .message = absl::StrCat("offset ", start.offset(), " is ",
-                                                  start.offset() < head ? "below the head, "
-                                                                        : "above the tail, ",
-                                                  start.offset() < head ? head : tail),
-                          .queue = name_,
-                          .field = absl::StrCat(field, ".offset"),
-                          .limit = start.offset() < head ? head : tail,
-                          .actual = start.offset(),
-                          .head = head,
-                          .tail = tail});
+        return done(Error{
+            .kind = ErrorKind::kOutOfRange,
+            .message = absl::StrCat("offset ", start.offset(), " is ",
+                                    start.offset() < head ? "below the head, " : "above the tail, ",
+                                    start.offset() < head ? head : tail),
+            .queue = name_,
+            .field = absl::StrCat(field, ".offset"),
+            .limit = start.offset() < head ? head : tail,
+            .actual = start.offset(),
+            .head = head,
+            .tail = tail});
       }
       return done(start.offset());
     case pb::Start::kTimeUnixMs:
@@ -155,8 +155,7 @@ void LaneActor::PeekFrom(std::shared_ptr<queue::Reader> reader, uint32_t most,
         id_, read.from, kReadBytes,
         [this, reader, most, done = std::move(done), inbox = env_->inbox, alive = alive_](
             Err err, std::vector<storage::Entry> entries, Position next) {
-          inbox->Push([this, reader, most, done, err, entries = std::move(entries), next,
-                       alive] {
+          inbox->Push([this, reader, most, done, err, entries = std::move(entries), next, alive] {
             if (!*alive) return;
             if (err != Err::kOk) return done(StoreError(err));
             std::deque<queue::Batch> batches;

@@ -13,8 +13,7 @@ PublisherSet::~PublisherSet() {
   for (const auto& stream : streams_) stream->lane = nullptr;
 }
 
-void PublisherSet::Open(const std::shared_ptr<PublisherStream>& stream,
-                        uint64_t resume_sequence) {
+void PublisherSet::Open(const std::shared_ptr<PublisherStream>& stream, uint64_t resume_sequence) {
   // The store's epoch is unique and rises with each restart, so these do too.
   stream->epoch = (lane_->log_epoch() << 24) + ++opened_;
   stream->queue = lane_->name();
@@ -25,7 +24,8 @@ void PublisherSet::Open(const std::shared_ptr<PublisherStream>& stream,
     if (other != stream && *other->producer_id == id && !other->failed) {
       Fail(*other, {.kind = ErrorKind::kFenced,
                     .message = absl::StrCat("a newer stream took over producer ", id),
-                    .queue = lane_->name(), .field = "open.producer_id"});
+                    .queue = lane_->name(),
+                    .field = "open.producer_id"});
     }
   }
   const auto next = table_.Open(id, stream->epoch, resume_sequence);
@@ -66,15 +66,14 @@ std::optional<Error> PublisherSet::CheckSizes(const wire::Records& records) cons
     if (records.BodyBytes(i) <= most) continue;
     return TooLarge(absl::StrCat("publish.records[", i, "]"),
                     absl::StrCat("the record has ", records.BodyBytes(i),
-                                 " bytes; the queue takes at most ", most,
-                                 " (max_message_bytes)"),
+                                 " bytes; the queue takes at most ", most, " (max_message_bytes)"),
                     most, records.BodyBytes(i));
   }
   return std::nullopt;
 }
 
-void PublisherSet::Publish(const std::shared_ptr<PublisherStream>& stream,
-                           uint64_t first_sequence, uint32_t partition, wire::Records records) {
+void PublisherSet::Publish(const std::shared_ptr<PublisherStream>& stream, uint64_t first_sequence,
+                           uint32_t partition, wire::Records records) {
   if (stream->failed || !stream->account) return;
   lane_->MarkDirty();
   if (stream->closing) {
@@ -107,22 +106,22 @@ void PublisherSet::Publish(const std::shared_ptr<PublisherStream>& stream,
       totals_.duplicates += count;
       for (const auto& run : judgement.runs) {
         const Offset end = run.known ? run.first_offset + run.count : 0;
-        AddPending(stream, end,
-                   {run.first_sequence, run.count, run.first_offset, true, !run.known}, nullptr);
+        AddPending(stream, end, {run.first_sequence, run.count, run.first_offset, true, !run.known},
+                   nullptr);
       }
       return;
     case Verdict::kGap:
     case Verdict::kStraddles:
-      return Fail(*stream,
-                  {.kind = ErrorKind::kSequenceGap,
-                   .message = absl::StrCat(
-                       "the next sequence is ", judgement.expected, "; the batch has ",
-                       first_sequence, " to ", first_sequence + count - 1,
-                       judgement.verdict == Verdict::kStraddles
-                           ? ", partly sent before: send again with the same boundaries"
-                           : ""),
-                   .field = "publish.first_sequence",
-                   .limit = judgement.expected, .actual = first_sequence});
+      return Fail(*stream, {.kind = ErrorKind::kSequenceGap,
+                            .message = absl::StrCat(
+                                "the next sequence is ", judgement.expected, "; the batch has ",
+                                first_sequence, " to ", first_sequence + count - 1,
+                                judgement.verdict == Verdict::kStraddles
+                                    ? ", partly sent before: send again with the same boundaries"
+                                    : ""),
+                            .field = "publish.first_sequence",
+                            .limit = judgement.expected,
+                            .actual = first_sequence});
     case Verdict::kFenced:
       return Fail(*stream, {.kind = ErrorKind::kFenced,
                             .message = "a newer stream took over this producer",
@@ -146,18 +145,17 @@ void PublisherSet::AddPending(const std::shared_ptr<PublisherStream>& stream, Of
                               ConfirmRun run, std::unique_ptr<Error> refusal) {
   const Durability level = lane_->core().tuning().durability;
   ++stream->unconfirmed;
-  pending_.push_back({level == Durability::kMemory ? 0 : end, stream, run, level,
-                      std::move(refusal)});
+  pending_.push_back(
+      {level == Durability::kMemory ? 0 : end, stream, run, level, std::move(refusal)});
 }
 
 void PublisherSet::Demand(PublisherStream& stream, const DemandIn& demand) {
   if (stream.failed || !stream.account) return;
   lane_->MarkDirty();
   if (demand.returned_limit && !ledger_.Return(*stream.account, *demand.returned_limit)) {
-    return Fail(stream,
-                {.kind = ErrorKind::kCreditRegressed,
-                 .message = "credit can be given back down to what was sent, no further",
-                 .field = "demand.returned_limit"});
+    return Fail(stream, {.kind = ErrorKind::kCreditRegressed,
+                         .message = "credit can be given back down to what was sent, no further",
+                         .field = "demand.returned_limit"});
   }
   const uint64_t most = lane_->core().tuning().max_message_bytes;
   if (demand.next_record_bytes > most) {
@@ -217,8 +215,7 @@ void PublisherSet::Confirm(Offset stored_end) {
     PublisherStream& stream = *pending.stream;
     --stream.unconfirmed;
     if (stream.sink == nullptr || stream.failed) continue;
-    if (!stream.confirms.empty() &&
-        (pending.refusal || stream.confirm_level != pending.level)) {
+    if (!stream.confirms.empty() && (pending.refusal || stream.confirm_level != pending.level)) {
       SendConfirms(stream, nullptr);
     }
     if (pending.refusal) {
@@ -231,8 +228,8 @@ void PublisherSet::Confirm(Offset stored_end) {
       const bool follows = last.first_sequence + last.count == pending.run.first_sequence &&
                            last.duplicate == pending.run.duplicate &&
                            last.offset_unknown == pending.run.offset_unknown;
-      if (follows && (last.offset_unknown ||
-                      last.first_offset + last.count == pending.run.first_offset)) {
+      if (follows &&
+          (last.offset_unknown || last.first_offset + last.count == pending.run.first_offset)) {
         last.count += pending.run.count;
         continue;
       }
@@ -259,7 +256,7 @@ void PublisherSet::Plan(const credit::Pressure& pressure) {
       claims_.push_back(claim);
     }
   }
-  lane_->env().policy->Plan(pressure, absl::MakeSpan(claims_));
+  lane_->env().policy->Plan(pressure, claims_);
   size_t i = 0;
   for (const auto& stream : streams_) {
     if (!stream->account || !stream->announced || stream->failed || stream->closing) continue;
@@ -270,17 +267,16 @@ void PublisherSet::Plan(const credit::Pressure& pressure) {
       stream->reason_since = now;
     }
     if (!granted && stream->reason == stream->told_reason) continue;
-    const Credit limit = granted ? ledger_.Grant(*stream->account, claim.grant)
-                                 : ledger_.granted(*stream->account);
+    const Credit limit =
+        granted ? ledger_.Grant(*stream->account, claim.grant) : ledger_.granted(*stream->account);
     if (granted) stream->waiting = {};
     stream->told_reason = stream->reason;
     GrantOut out;
     out.epoch = stream->epoch;
     out.limit = limit;
     out.reason = static_cast<pb::CreditReason>(stream->reason);
-    out.reason_age_ms = stream->reason == credit::Reason::kNone
-                            ? 0
-                            : (now - stream->reason_since) / kNanosPerMilli;
+    out.reason_age_ms =
+        stream->reason == credit::Reason::kNone ? 0 : (now - stream->reason_since) / kNanosPerMilli;
     out.window_bytes = pressure.window.bytes;
     out.window_used_bytes = pressure.held.bytes + ledger_.unspent().bytes;
     if (stream->sink == nullptr) continue;
@@ -336,9 +332,8 @@ std::pair<credit::Reason, MonoNanos> PublisherSet::reason() const {
 
 void PublisherStream::CloseByOperator() {
   if (lane == nullptr || failed) return;
-  failed = Error{.kind = ErrorKind::kClosed,
-                 .message = "an operator closed the session",
-                 .queue = queue};
+  failed = Error{
+      .kind = ErrorKind::kClosed, .message = "an operator closed the session", .queue = queue};
   lane->MarkDirty();
 }
 

@@ -27,7 +27,7 @@ class PublisherStream final : public Stream {
   pb::Session Describe() const override;
   void Explain(MonoNanos now, pb::ExplainResponse* out) const override;
 
-  LaneActor* lane = nullptr;  // null once it left the lane
+  LaneActor* lane = nullptr;      // null once it left the lane
   PublisherSink* sink = nullptr;  // null once the session let go
   std::shared_ptr<const std::string> producer_id;
   std::optional<credit::Ledger::AccountId> account;

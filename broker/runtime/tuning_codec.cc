@@ -92,20 +92,19 @@ QueueTuning ToProto(const queue::Tuning& t) {
   return out;
 }
 
-Result<queue::Tuning> ApplyTuning(const queue::Tuning& base, const QueueTuning& request,
-                                  bool fit) {
+Result<queue::Tuning> ApplyTuning(const queue::Tuning& base, const QueueTuning& request, bool fit) {
   QueueTuning merged = ToProto(base);
   const auto& reflection = *request.GetReflection();
   for (const auto& tunable : registry::kTunables) {
     const FieldDescriptor& field = Field(tunable.name);
     if (!reflection.HasField(request, &field)) continue;
     const uint64_t value = Get(request, field);
+    const std::string name(tunable.name);
     if (value < tunable.min || value > tunable.max) {
-      Error error = InvalidArgument(
-          absl::StrCat("tuning.", tunable.name),
-          absl::StrCat(tunable.name, " must be ", tunable.min, " to ", tunable.max,
-                       tunable.unit.empty() ? "" : " ", std::string(tunable.unit), "; it is ",
-                       value));
+      Error error = InvalidArgument(absl::StrCat("tuning.", name),
+                                    absl::StrCat(name, " must be ", tunable.min, " to ",
+                                                 tunable.max, tunable.unit.empty() ? "" : " ",
+                                                 std::string(tunable.unit), "; it is ", value));
       error.limit = value < tunable.min ? tunable.min : tunable.max;
       error.actual = value;
       return error;
@@ -125,9 +124,9 @@ Result<queue::Tuning> ApplyTuning(const queue::Tuning& base, const QueueTuning& 
       continue;
     }
     Error error = InvalidArgument(
-        absl::StrCat("tuning.", relation.low),
-        absl::StrCat(relation.low, " (", Get(merged, low), ") must not exceed ", relation.high,
-                     " (", Get(merged, high), "): ", relation.doc));
+        absl::StrCat("tuning.", low.name()),
+        absl::StrCat(low.name(), " (", Get(merged, low), ") must not exceed ", high.name(), " (",
+                     Get(merged, high), "): ", std::string(relation.doc)));
     error.limit = Get(merged, high);
     error.actual = Get(merged, low);
     return error;
