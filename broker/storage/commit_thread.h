@@ -1,0 +1,139 @@
+// The one thread that writes. It takes everything that is pending of all lanes,
+// makes it one RocksDB batch with one sync, completes it in order, and looks
+// again: commit when idle, batch when busy, no timer.
+//
+// Appends that ask for kProcess do not wait for the sync of their cycle, unless
+// an earlier entry of their lane does.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "broker/storage/entry_table.h"
+#include "broker/storage/lane_state.h"
+#include "broker/storage/log_store.h"
+
+namespace spillway::storage {
+
+// Thread-safe, but for what Tenure's owner calls: that is one thread's per lane.
+class CommitThread {
+ public:
+  struct Options {
+    size_t max_pending_bytes = size_t{64} << 20;
+    size_t max_cycle_bytes = size_t{8} << 20;
+    size_t max_record_bytes = size_t{16} << 20;
+    size_t write_buffer_bytes = size_t{64} << 20;
+  };
+  // What the thread tells; all are called on it, and must not block.
+  struct Hooks {
+    // `sequence` is durable.
+    std::function<rocksdb::Status(uint64_t sequence)> on_synced;
+    // About so many bytes below `upto` were trimmed.
+    std::function<void(const std::shared_ptr<LaneState>&, Position upto, uint64_t bytes)>
+        on_trimmed;
+  };
+  using Fenced = std::function<void(Err, std::shared_ptr<Tenure>, Position fence)>;
+
+  CommitThread(EntryTable& table, Epoch last_epoch, Options options, Hooks hooks);
+  // Stops if it was not stopped.
+  ~CommitThread();
+  // Commits what is pending and ends the thread; what comes after is
+  // kUnavailable.
+  void Stop();
+
+  // REQUIRES (of all five): the lane is loaded. `done` is called on the thread.
+  Err Append(const std::shared_ptr<Tenure>& tenure, const Record& record, Level level,
+             Completion done);
+  void Barrier(const std::shared_ptr<Tenure>& tenure, Completion done);
+  void Trim(const std::shared_ptr<Tenure>& tenure, Position upto, Completion done);
+  void Fence(std::shared_ptr<LaneState> lane, Fenced done);
+  void Remove(std::shared_ptr<LaneState> lane, Completion done);
+  // Deletes what was trimmed and not deleted yet.
+  void Sweep(Completion done);
+  // Runs `f` on the thread; inline once it has ended.
+  void Call(std::function<void()> f);
+
+  size_t room() const;
+  void OnDrain(std::function<void()> f);
+  // Refuses data (and at `urgent` everything but trims) until called again.
+  enum class DiskState : uint8_t { kEnough, kLow, kUrgent };
+  void SetDisk(DiskState state);
+
+  // Fails all that is in flight with kUnknown, and all that comes; for good.
+  void Poison(std::string why);
+  bool poisoned() const { return poisoned_.load(std::memory_order_acquire); }
+  void OnPoisoned(std::function<void(std::string)> f);
+
+  void AddStats(StoreStats& stats) const;
+
+ private:
+  enum class OpType : uint8_t { kAppend, kBarrier, kTrim, kFence, kRemove, kSweep, kCall };
+  struct Op {
+    OpType type = OpType::kCall;
+    Level level = Level::kProcess;
+    bool waits_for_sync = false;
+    Err result = Err::kOk;
+    std::shared_ptr<LaneState> lane;
+    std::shared_ptr<Tenure> tenure;  // kFence: the new one
+    Record record;
+    Position position = 0;  // kTrim: up to where
+    size_t charge = 0;
+    Completion done;
+    Fenced fenced;
+    std::function<void()> call;
+  };
+
+  bool Push(Op op);
+  void Run();
+  // Handles ops from `begin` on, returns how many.
+  size_t Cycle(std::vector<Op>& ops, size_t begin);
+  void Stage(Op& op, rocksdb::WriteBatch& batch);
+  void StageAppend(Op& op, rocksdb::WriteBatch& batch);
+  void StageTrim(Op& op, rocksdb::WriteBatch& batch);
+  void StageFence(Op& op, rocksdb::WriteBatch& batch);
+  void StageRemove(Op& op, rocksdb::WriteBatch& batch);
+  void QueueTrim(const std::shared_ptr<LaneState>& lane);
+  void DeleteTrimmed(LaneState& lane, rocksdb::WriteBatch& batch);
+  void SweepTrims(rocksdb::WriteBatch& batch);
+  void PutLane(LaneState& lane, rocksdb::WriteBatch& batch);
+  void Complete(Op& op);
+  bool Commit(rocksdb::WriteBatch& batch, bool sync);
+  bool SyncNow(uint64_t sequence);
+  void AfterCycle();
+
+  EntryTable& table_;
+  const Options options_;
+  const Hooks hooks_;
+
+  std::atomic<size_t> pending_bytes_{0};
+  std::atomic<DiskState> disk_{DiskState::kEnough};
+  std::atomic<bool> poisoned_{false};
+  std::atomic<uint64_t> commits_{0}, syncs_{0}, appended_bytes_{0};
+  std::atomic<MonoNanos> last_sync_nanos_{0};
+
+  mutable std::mutex mu_;
+  std::condition_variable wake_;
+  std::vector<Op> queue_;                                         // guarded by mu_
+  std::vector<std::function<void()>> drain_waiters_;              // guarded by mu_
+  std::vector<std::function<void(std::string)>> poison_waiters_;  // guarded by mu_
+  std::string poison_reason_;                                     // guarded by mu_
+  bool attention_ = false;  // guarded by mu_; waiters or the poison need a look
+  bool stopping_ = false;   // guarded by mu_
+  bool ended_ = false;      // guarded by mu_; the thread takes nothing more
+
+  // The thread's own.
+  Epoch last_epoch_;
+  uint64_t cycle_ = 0;
+  uint64_t bytes_since_sweep_ = 0;
+  std::vector<std::shared_ptr<LaneState>> trim_queue_;
+  std::vector<std::shared_ptr<Tenure>> lost_;  // by this cycle's fences
+
+  std::thread thread_;
+};
+
+}  // namespace spillway::storage
