@@ -62,6 +62,7 @@ void PublisherSession::HandleOpen(const wire::FrameField& field) {
   if (error) return Fail(std::move(*error));
   handle_ = broker_->OpenPublisher({.queue = open.queue(),
                                     .producer_id = open.producer_id(),
+                                    .resume_sequence = open.resume_sequence(),
                                     .client = open.client(),
                                     .peer = peer_},
                                    this);
