@@ -44,6 +44,8 @@ void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
                        Less(p.window.bytes, p.held.bytes) / 2};
   Credit share = Min(half, {p.window.messages, Less(p.window.bytes, p.max_message_bytes)});
   share = Min({share.messages / n, share.bytes / n}, kMostOutstanding);
+  // The last messages of a window are given out too, as long as they go round.
+  if (share.messages == 0 && room.messages >= n) share.messages = 1;
 
   absl::InlinedVector<Claim*, 8> waiting;
   for (Claim& claim : claims) {
@@ -72,11 +74,11 @@ void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
 
   for (Claim& claim : claims) {
     if (claim.waiting.messages > 0 && !(claim.grant == Credit{})) continue;
-    const bool low = claim.outstanding.messages < (share.messages + 1) / 2 ||
-                     claim.outstanding.bytes < (share.bytes + 1) / 2;
+    const bool low = claim.outstanding.messages < std::max<uint64_t>(1, share.messages / 2) ||
+                     claim.outstanding.bytes < std::max<uint64_t>(1, share.bytes / 2);
     if (!low || claim.reason != Reason::kNone) continue;
     const Credit more = Less(share, claim.outstanding);
-    if (reserved) {
+    if (reserved || share.messages == 0 || share.bytes == 0) {
       claim.reason = p.stop != Reason::kNone || room == Credit{} ? full : Reason::kFairShare;
       continue;
     }

@@ -310,7 +310,11 @@ uint64_t Lane::bytes_before(Offset offset) const {
 
 Credit Lane::backlog() const {
   const Offset from = settled_through();
-  return {tail() - from, bytes_total_ - bytes_before(from)};
+  uint64_t messages = tail() - from;
+  if (!lost_.empty()) {
+    for (const OffsetRange& hole : lost_.Intersect({from, messages})) messages -= hole.count;
+  }
+  return {messages, bytes_total_ - bytes_before(from)};
 }
 
 uint64_t Lane::disk_messages() const {
@@ -379,6 +383,8 @@ void Lane::FinishReplay(Offset reserved) {
     window_ = ResidentWindow(reserved);
     visible_end_ = reserved;
   }
+  // Groups that wait below a hole are told of it when they get there.
+  if (!groups_.empty()) return;
   head_ = std::max(head_, std::min(lost_.NextOutside(head_), tail()));
   lost_.RemoveBelow(head_);
 }

@@ -20,6 +20,7 @@ using storage::Position;
 // nothing and still never give an offset to two records.
 constexpr Offset kReserveStep = 1 << 24;
 constexpr MonoNanos kSaveGroupsEvery = 100 * kNanosPerMilli;
+constexpr MonoNanos kRetryLogEvery = 100 * kNanosPerMilli;
 constexpr MonoNanos kRetentionEvery = 1'000 * kNanosPerMilli;
 
 Level LevelFor(Durability durability) {
@@ -312,6 +313,10 @@ void LaneActor::Flush() {
   if (!ready_) return;
   const Now& now = env_->now;
   const queue::Tuning& tuning = core_.tuning();
+  if (log_.unavailable() && now.mono >= retry_log_at_) {
+    retry_log_at_ = now.mono + kRetryLogEvery;
+    log_.Retry();
+  }
   Reserve();
   PumpLog();
 
@@ -352,6 +357,7 @@ MonoNanos LaneActor::next_deadline() const {
   if (core_.tuning().retention == queue::Retention::kLimits && core_.head() < core_.tail()) {
     at = std::min(at, retention_at_);
   }
+  if (log_.unavailable()) at = std::min(at, retry_log_at_);
   if (groups_dirty_) at = std::min(at, groups_saved_at_ + kSaveGroupsEvery);
   return at;
 }

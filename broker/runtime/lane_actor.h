@@ -146,6 +146,7 @@ class LaneActor {
   MonoNanos groups_saved_at_ = 0;
   bool groups_dirty_ = false;
   MonoNanos retention_at_ = 0;
+  MonoNanos retry_log_at_ = 0;
   uint64_t bytes_since_snapshot_ = 0;
   bool snapshotting_ = false;
   bool draining_ = false;

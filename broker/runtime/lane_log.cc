@@ -35,9 +35,18 @@ Err LaneLog::TryAppend(const storage::Record& record, Level level) {
     }
     return err;
   }
+  if (err == Err::kUnavailable) {
+    unavailable_ = true;
+    return err;
+  }
   error_ = err;
   return err;
 }
+
+namespace {
+// Refused without effect: what was to be appended waits.
+bool Waits(Err err) { return err == Err::kOverloaded || err == Err::kUnavailable; }
+}  // namespace
 
 bool LaneLog::AppendData(const storage::Record& record, Level level) {
   if (!waiting_.empty() || owner_ == nullptr) return false;
@@ -53,7 +62,7 @@ void LaneLog::AppendControl(storage::Record record, Level level, Then then) {
       outstanding_.push_back({false, std::move(then)});
       return;
     }
-    if (err != Err::kOverloaded) {
+    if (!Waits(err)) {
       if (then) inbox_->Push([err, then = std::move(then)] { then(err, 0); });
       return;
     }
@@ -67,12 +76,17 @@ void LaneLog::Trim(Position upto) {
   owner_->Trim(upto, [](Err, Position) {});
 }
 
+void LaneLog::Retry() {
+  unavailable_ = false;
+  OnRoom();
+}
+
 void LaneLog::OnRoom() {
   asked_for_room_ = false;
   while (!waiting_.empty()) {
     Waiting& next = waiting_.front();
     const Err err = TryAppend(next.record, next.level);
-    if (err == Err::kOverloaded) return;
+    if (Waits(err)) return;
     Then then = std::move(next.then);
     waiting_.pop_front();
     if (err == Err::kOk) {

@@ -31,11 +31,16 @@ class LaneLog final : public CompletionTarget {
   bool attached() const { return owner_ != nullptr; }
   storage::Epoch epoch() const { return owner_ ? owner_->epoch() : 0; }
 
-  // False: no room now; on_room will be called. An error ends in `error()`.
+  // False: not now. on_room will be called when there is room; a store that is
+  // unavailable is asked again by Retry; an error ends in `error()`.
   bool AppendData(const storage::Record& record, storage::Level level);
   // `then` runs in a later batch, never inside the call; it may be null.
   void AppendControl(storage::Record record, storage::Level level, Then then);
   void Trim(storage::Position upto);
+
+  // The store refused for now, without effect; call Retry a little later.
+  bool unavailable() const { return unavailable_; }
+  void Retry();
 
   size_t outstanding() const { return outstanding_.size(); }
   // The first failure; nothing is appended after it.
@@ -66,6 +71,7 @@ class LaneLog final : public CompletionTarget {
   std::deque<Outstanding> outstanding_;
   std::deque<Waiting> waiting_;
   bool asked_for_room_ = false;
+  bool unavailable_ = false;
   std::optional<storage::Err> error_;
   // Outlives this object in callbacks of the store.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
