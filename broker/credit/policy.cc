@@ -79,7 +79,9 @@ void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
     if (!low || claim.reason != Reason::kNone) continue;
     const Credit more = Less(share, claim.outstanding);
     if (reserved || share.messages == 0 || share.bytes == 0) {
-      claim.reason = p.stop != Reason::kNone || room == Credit{} ? full : Reason::kFairShare;
+      claim.reason = p.stop != Reason::kNone || room.messages == 0 || room.bytes == 0
+                         ? full
+                         : Reason::kFairShare;
       continue;
     }
     // No dribbling: all of it, or wait until there is room for all of it.
