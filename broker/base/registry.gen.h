@@ -243,6 +243,19 @@ inline constexpr uint64_t kMaxInFlightMessagesMin = 1;
 // Bytes that a consumer or reader may hold unsettled.
 inline constexpr uint64_t kMaxInFlightBytes = 16777216;
 inline constexpr uint64_t kMaxInFlightBytesMin = 1;
+// How long a delivery's deadline is extended automatically after the application took it.
+inline constexpr uint64_t kMaxProcessingMs = 300000;
+inline constexpr uint64_t kMaxProcessingMsMin = 0;
+// How long acknowledgements gather while credit is left and other deliveries are in work.
+inline constexpr uint64_t kAckLingerMs = 1;
+inline constexpr uint64_t kAckLingerMsMin = 0;
+inline constexpr uint64_t kAckLingerMsMax = 1000;
+// Records that a replay may hold that the application has not seen.
+inline constexpr uint64_t kReplayMessages = 100000;
+inline constexpr uint64_t kReplayMessagesMin = 1;
+// Handlers that a consumer's loop runs at a time.
+inline constexpr uint64_t kConcurrency = 1;
+inline constexpr uint64_t kConcurrencyMin = 1;
 // How long closing waits for confirmations and settles.
 inline constexpr uint64_t kCloseTimeoutMs = 20000;
 inline constexpr uint64_t kCloseTimeoutMsMin = 0;

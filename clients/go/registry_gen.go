@@ -138,6 +138,19 @@ const (
 	// Bytes that a consumer or reader may hold unsettled.
 	defaultMaxInFlightBytes = 16777216
 	minMaxInFlightBytes     = 1
+	// How long a delivery's deadline is extended automatically after the application took it.
+	defaultMaxProcessing = 300000 * time.Millisecond
+	minMaxProcessing     = 0 * time.Millisecond
+	// How long acknowledgements gather while credit is left and other deliveries are in work.
+	defaultAckLinger = 1 * time.Millisecond
+	minAckLinger     = 0 * time.Millisecond
+	maxAckLinger     = 1000 * time.Millisecond
+	// Records that a replay may hold that the application has not seen.
+	defaultReplayMessages = 100000
+	minReplayMessages     = 1
+	// Handlers that a consumer's loop runs at a time.
+	defaultConcurrency = 1
+	minConcurrency     = 1
 	// How long closing waits for confirmations and settles.
 	defaultCloseTimeout = 20000 * time.Millisecond
 	minCloseTimeout     = 0 * time.Millisecond

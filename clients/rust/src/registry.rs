@@ -265,6 +265,24 @@ pub const MIN_MAX_IN_FLIGHT_MESSAGES: u64 = 1;
 pub const DEFAULT_MAX_IN_FLIGHT_BYTES: u64 = 16_777_216;
 /// The lowest value of the option.
 pub const MIN_MAX_IN_FLIGHT_BYTES: u64 = 1;
+/// How long a delivery's deadline is extended automatically after the application took it.
+pub const DEFAULT_MAX_PROCESSING: Duration = Duration::from_millis(300_000);
+/// The lowest value of the option.
+pub const MIN_MAX_PROCESSING: Duration = Duration::from_millis(0);
+/// How long acknowledgements gather while credit is left and other deliveries are in work.
+pub const DEFAULT_ACK_LINGER: Duration = Duration::from_millis(1);
+/// The lowest value of the option.
+pub const MIN_ACK_LINGER: Duration = Duration::from_millis(0);
+/// The highest value of the option.
+pub const MAX_ACK_LINGER: Duration = Duration::from_millis(1_000);
+/// Records that a replay may hold that the application has not seen.
+pub const DEFAULT_REPLAY_MESSAGES: u64 = 100_000;
+/// The lowest value of the option.
+pub const MIN_REPLAY_MESSAGES: u64 = 1;
+/// Handlers that a consumer's loop runs at a time.
+pub const DEFAULT_CONCURRENCY: u64 = 1;
+/// The lowest value of the option.
+pub const MIN_CONCURRENCY: u64 = 1;
 /// How long closing waits for confirmations and settles.
 pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_millis(20_000);
 /// The lowest value of the option.
