@@ -63,7 +63,10 @@ void Call::OnRead(bool ok) {
 void Call::Write(session::OutFrame frame) {
   if (shard_->stopping()) return;
   grpc::WriteOptions options;
-  if (frame.more) options.set_buffer_hint();
+  // The first write carries the headers and would wait for a flush that no other
+  // write can bring: the next one is only issued once this one is done.
+  if (frame.more && wrote_) options.set_buffer_hint();
+  wrote_ = true;
   writing_ = true;
   stream_.Write(MakeMessage(std::move(frame)), options, &written_);
 }

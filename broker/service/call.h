@@ -95,6 +95,7 @@ class Call final : public Tended {
   std::unique_ptr<Handler> handler_;
   bool reading_ = false;
   bool writing_ = false;
+  bool wrote_ = false;
   bool finishing_ = false;
   bool done_ = false;
 };

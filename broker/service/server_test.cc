@@ -1,0 +1,195 @@
+#include "broker/service/server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "broker/service/test_server.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/reflection/v1/reflection.grpc.pb.h"
+
+namespace spillway::service {
+namespace {
+
+TEST(Server, PublishesAndDeliversOverAChannel) {
+  TestServer server;
+  PublishStream publisher(server);
+  EXPECT_EQ(publisher.Open("q").heartbeat_ms(), 5000u);
+  ConsumeStream consumer(server);
+  consumer.Open("q");
+  // Small frames are copied, large ones lent; both arrive whole.
+  uint64_t sequence = 1;
+  for (const size_t payload : {3u, 100u, 5'000u, 100'000u}) {
+    ASSERT_TRUE(publisher.Send(PublishStream::Batch(sequence, 7, payload)));
+    const auto confirm = publisher.ReadPastGrants();
+    ASSERT_TRUE(confirm && confirm->has_confirm());
+    EXPECT_EQ(confirm->confirm().runs(0).first_sequence(), sequence);
+    EXPECT_EQ(confirm->confirm().runs(0).count(), 7u);
+    const auto delivery = consumer.Read();
+    ASSERT_TRUE(delivery && delivery->has_delivery());
+    ASSERT_EQ(delivery->delivery().records_size(), 7);
+    EXPECT_EQ(delivery->delivery().records(6).payload(), std::string(payload, 'x'));
+    sequence += 7;
+  }
+  pb::PublishRequest close;
+  close.mutable_close();
+  publisher.Send(close);
+  EXPECT_EQ(publisher.End().kind(), pb::ERROR_KIND_UNSPECIFIED);
+  EXPECT_TRUE(publisher.status().ok());
+}
+
+TEST(Server, AdminAnswersAndErrorsCarryTheirTrailer) {
+  TestServer server;
+  pb::CreateQueueRequest create;
+  create.set_name("orders");
+  pb::CreateQueueResponse created;
+  grpc::ClientContext first;
+  ASSERT_TRUE(server.admin_->CreateQueue(&first, create, &created).ok());
+  EXPECT_EQ(created.queue().name(), "orders");
+
+  pb::GetQueueRequest get;
+  get.set_name("nope");
+  pb::GetQueueResponse got;
+  grpc::ClientContext second;
+  const grpc::Status status = server.admin_->GetQueue(&second, get, &got);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ErrorOf(second).kind(), pb::ERROR_KIND_NOT_FOUND);
+  EXPECT_EQ(ErrorOf(second).queue(), "nope");
+}
+
+TEST(Server, WatchRepeats) {
+  TestServer server;
+  pb::WatchRequest request;
+  request.set_interval_ms(100);
+  grpc::ClientContext context;
+  auto reader = server.admin_->Watch(&context, request);
+  pb::WatchResponse response;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(reader->Read(&response));
+  context.TryCancel();
+  reader->Finish();
+
+  request.set_interval_ms(1);
+  grpc::ClientContext bad;
+  auto refused = server.admin_->Watch(&bad, request);
+  EXPECT_FALSE(refused->Read(&response));
+  EXPECT_EQ(refused->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ErrorOf(bad).field(), "interval_ms");
+}
+
+TEST(Server, HealthFollowsTheBroker) {
+  using grpc::health::v1::HealthCheckResponse;
+  TestServer server;
+  auto stub = grpc::health::v1::Health::NewStub(server.channel_);
+  auto check = [&](const std::string& service) {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    HealthCheckResponse response;
+    request.set_service(service);
+    const grpc::Status status = stub->Check(&context, request, &response);
+    return status.ok() ? static_cast<int>(response.status()) : -1;
+  };
+  grpc::ClientContext watching;
+  auto watch = stub->Watch(&watching, {});
+  HealthCheckResponse response;
+  do {
+    ASSERT_TRUE(watch->Read(&response));
+  } while (response.status() != HealthCheckResponse::SERVING);
+  EXPECT_EQ(check(""), HealthCheckResponse::SERVING);
+  EXPECT_EQ(check("spillway.v1.Broker"), HealthCheckResponse::SERVING);
+  EXPECT_EQ(check("nope"), -1);
+  server.OnShard([&] { server.fake_.is_ready = false; });
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  EXPECT_EQ(check(""), HealthCheckResponse::NOT_SERVING);
+  watching.TryCancel();
+  watch->Finish();
+}
+
+TEST(Server, ReflectionListsAndDescribes) {
+  TestServer server;
+  auto stub = grpc::reflection::v1::ServerReflection::NewStub(server.channel_);
+  grpc::ClientContext context;
+  auto stream = stub->ServerReflectionInfo(&context);
+  grpc::reflection::v1::ServerReflectionRequest request;
+  grpc::reflection::v1::ServerReflectionResponse response;
+  request.set_list_services("");
+  stream->Write(request);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.list_services_response().service_size(), 4);
+  request.set_file_containing_symbol("spillway.v1.Broker");
+  stream->Write(request);
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_GT(response.file_descriptor_response().file_descriptor_proto_size(), 3);
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST(Server, DrainIsToldInBandAndInHealth) {
+  TestServer server;
+  PublishStream publisher(server);
+  publisher.Open("q");
+  std::atomic<bool> drained = false;
+  server.server_->Drain([&] { drained = true; });
+  const auto frame = publisher.ReadPastGrants();
+  ASSERT_TRUE(frame && frame->has_drain());
+  EXPECT_EQ(frame->drain().reconnect_after_ms(), 100u);
+  for (int i = 0; i < 1000 && !drained; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(drained);
+}
+
+TEST(Server, AStreamThatIsCancelledIsADisconnect) {
+  TestServer server;
+  {
+    PublishStream publisher(server);
+    publisher.Open("q");
+    ConsumeStream consumer(server);
+    consumer.Open("q");
+  }
+  size_t left = 1;
+  for (int i = 0; i < 1000 && left > 0; ++i) {
+    server.OnShard([&] { left = server.fake_.publishers() + server.fake_.consumers(); });
+  }
+  EXPECT_EQ(left, 0u);
+}
+
+TEST(Server, RefusesMoreStreamsThanItTakes) {
+  ServerOptions options;
+  options.max_streams = 1;
+  TestServer server(false, options);
+  PublishStream first(server);
+  first.Open("q");
+  PublishStream second(server);
+  const pb::Error error = second.End();
+  EXPECT_EQ(error.kind(), pb::ERROR_KIND_LIMIT_REACHED);
+  EXPECT_EQ(error.limit(), 1u);
+}
+
+TEST(Server, RefusesAnAddressThatIsTaken) {
+  TestServer server;
+  ServerOptions options;
+  options.listen = "127.0.0.1:" + std::to_string(server.server_->port());
+  RealClock clock;
+  const auto second = Server::Create(options, &clock);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().field, "listen");
+}
+
+TEST(Server, StopsWithStreamsOpen) {
+  TestServer server;
+  PublishStream publisher(server);
+  publisher.Open("q");
+  ConsumeStream consumer(server);
+  consumer.Open("q");
+  server.Stop();
+  publisher.End();
+  EXPECT_FALSE(publisher.status().ok());
+}
+
+}  // namespace
+}  // namespace spillway::service
