@@ -3,7 +3,9 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -132,15 +134,15 @@ TEST(Server, DrainIsToldInBandAndInHealth) {
   TestServer server;
   PublishStream publisher(server);
   publisher.Open("q");
-  std::atomic<bool> drained = false;
-  server.server_->Drain([&] { drained = true; });
+  const auto drained = std::make_shared<std::atomic<bool>>(false);
+  server.server_->Drain([drained] { *drained = true; });
   const auto frame = publisher.ReadPastGrants();
   ASSERT_TRUE(frame && frame->has_drain());
   EXPECT_EQ(frame->drain().reconnect_after_ms(), 100u);
-  for (int i = 0; i < 1000 && !drained; ++i) {
+  for (int i = 0; i < 1000 && !*drained; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  EXPECT_TRUE(drained);
+  EXPECT_TRUE(*drained);
 }
 
 TEST(Server, AStreamThatIsCancelledIsADisconnect) {

@@ -49,7 +49,10 @@ class TestServer {
            .wake = [s = server_.get()] { s->Wake(); },
            .memory_budget_bytes = uint64_t{256} << 20,
            .auto_create = true,
-           .disk_space = [] { return std::pair<uint64_t, uint64_t>{1ull << 40, 1ull << 41}; },
+           .disk_space =
+               [] {
+                 return std::pair<uint64_t, uint64_t>{1ull << 40, 1ull << 41};
+               },
            .seed = 1});
     } else {
       fake_.wake = [s = server_.get()] { s->Wake(); };
@@ -57,6 +60,9 @@ class TestServer {
     server_->Start(real ? real_.get() : &fake_);
     channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
                                          grpc::InsecureChannelCredentials(), Arguments());
+    for (bool ready = false; real && !ready;) {
+      OnShard([&] { ready = real_->ready(); });
+    }
     broker_ = pb::Broker::NewStub(channel_);
     admin_ = pb::Admin::NewStub(channel_);
   }
