@@ -1,0 +1,89 @@
+#include "broker/config/settings.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace spillway::config {
+namespace {
+
+std::string FromTest(std::string_view) { return "test"; }
+
+TEST(SettingsTest, LaterSourcesWinAndAreNamed) {
+  Loaded loaded;
+  ASSERT_TRUE(Apply(
+                  {{"listen", "127.0.0.1:1"}, {"max_queues", "7"}},
+                  [](std::string_view) { return "file a.toml"; }, &loaded)
+                  .ok());
+  ASSERT_TRUE(
+      Apply(
+          {{"listen", "127.0.0.1:2"}}, [](std::string_view) { return "SPILLWAY_LISTEN"; }, &loaded)
+          .ok());
+  EXPECT_EQ(loaded.settings.listen, "127.0.0.1:2");
+  EXPECT_EQ(loaded.settings.max_queues, 7u);
+  const std::string text = Describe(loaded);
+  EXPECT_NE(text.find("listen = \"127.0.0.1:2\""), std::string::npos);
+  EXPECT_NE(text.find("# SPILLWAY_LISTEN"), std::string::npos);
+  EXPECT_NE(text.find("# file a.toml"), std::string::npos);
+  EXPECT_NE(text.find("# default"), std::string::npos);
+}
+
+TEST(SettingsTest, UnknownKeysNameTheNearest) {
+  Loaded loaded;
+  const Status status = Apply({{"lisen", "x"}}, FromTest, &loaded);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().field, "lisen");
+  EXPECT_NE(status.error().message.find("did you mean listen?"), std::string::npos);
+}
+
+TEST(SettingsTest, ImpossibleValuesNameTheSettingAndTheRange) {
+  for (const auto& [name, value] : Values{{"max_queues", "0"},
+                                          {"max_sessions", "-1"},
+                                          {"auto_create", "yes"},
+                                          {"log_level", "loud"},
+                                          {"drain_deadline_ms", "600001"}}) {
+    Loaded loaded;
+    const Status status = Apply({{name, value}}, FromTest, &loaded);
+    ASSERT_FALSE(status.ok()) << name;
+    EXPECT_EQ(status.error().field, name);
+    EXPECT_EQ(status.error().kind, ErrorKind::kInvalidArgument);
+  }
+}
+
+TEST(SettingsTest, OpenAddressesNeedAWord) {
+  Settings settings;
+  EXPECT_TRUE(CheckTogether(settings).ok());
+  settings.listen = "[::1]:0";
+  EXPECT_TRUE(CheckTogether(settings).ok());
+  settings.listen = "0.0.0.0:7420";
+  ASSERT_FALSE(CheckTogether(settings).ok());
+  EXPECT_EQ(CheckTogether(settings).error().field, "listen");
+  settings.insecure = true;
+  EXPECT_TRUE(CheckTogether(settings).ok());
+}
+
+TEST(SettingsTest, ReadsTomlAndRefusesWhatIsNone) {
+  const std::string path = testing::TempDir() + "/settings.toml";
+  std::ofstream(path) << "listen = \"127.0.0.1:9\"\nauto_create = true\nmax_queues = 5\n";
+  const auto values = ReadToml(path);
+  ASSERT_TRUE(values.ok()) << values.error().message;
+  EXPECT_EQ(values.value().at("auto_create"), "true");
+  EXPECT_EQ(values.value().at("max_queues"), "5");
+  std::ofstream(path) << "listen = [1]\n";
+  EXPECT_FALSE(ReadToml(path).ok());
+  std::ofstream(path) << "listen = \n";
+  const auto broken = ReadToml(path);
+  ASSERT_FALSE(broken.ok());
+  EXPECT_NE(broken.error().message.find("line 1"), std::string::npos) << broken.error().message;
+}
+
+TEST(SettingsTest, TheEnvironmentIsReadByName) {
+  const Values values = ReadEnvironment([](const char* name) -> const char* {
+    return std::string_view(name) == "SPILLWAY_DATA_DIR" ? "/somewhere" : nullptr;
+  });
+  ASSERT_EQ(values.size(), 1u);
+  EXPECT_EQ(values.at("data_dir"), "/somewhere");
+}
+
+}  // namespace
+}  // namespace spillway::config
