@@ -2,6 +2,7 @@ package spillway
 
 import (
 	"context"
+	"io"
 	"iter"
 	"time"
 
@@ -434,6 +435,9 @@ func (a *Admin) Watch(ctx context.Context, queue string, interval time.Duration)
 		}
 		for {
 			r, err := s.Recv()
+			if err == io.EOF {
+				return
+			}
 			if err != nil {
 				if ctx.Err() != nil {
 					err = ctxErr(ctx)

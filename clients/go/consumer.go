@@ -214,13 +214,10 @@ func (n *Consumer) Run(ctx context.Context, handler func(context.Context, *Deliv
 	}
 	errs[0] = work()
 	wg.Wait()
-	for _, err := range errs {
-		if ctx.Err() != nil || errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
+	if ctx.Err() != nil || errors.Is(errs[0], io.EOF) {
+		return nil
 	}
-	return nil
+	return errs[0]
 }
 
 func (n *Consumer) handle(ctx context.Context, h *handlerContext, handler func(context.Context, *Delivery) error) {
@@ -1084,11 +1081,11 @@ func (n *Consumer) revoke(ranges []*pb.OffsetRange, reason RevokeReason) {
 func (n *Consumer) send(s *stream) {
 	timer := time.NewTimer(s.heartbeat)
 	defer timer.Stop()
-	last := time.Now()
+	pinged := time.Now()
 	closed := false
 	for {
 		n.mu.Lock()
-		out, wait := n.due(&closed, last, s.heartbeat)
+		out, wait := n.due(&closed, &pinged, s.heartbeat)
 		if out == nil {
 			n.idle = true
 			n.release()
@@ -1114,7 +1111,6 @@ func (n *Consumer) send(s *stream) {
 			<-s.ctx.Done()
 			return
 		}
-		last = time.Now()
 	}
 }
 
@@ -1122,14 +1118,14 @@ func (n *Consumer) send(s *stream) {
 const rangesPerFrame = 4096
 
 // due returns the next frame to send, or how long to wait for one.
-func (n *Consumer) due(closed *bool, last time.Time, heartbeat time.Duration) (any, time.Duration) {
+func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration) (any, time.Duration) {
 	if len(n.pongs) > 0 {
 		m := &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Pong{Pong: n.pongs[0]}}
 		n.pongs = n.pongs[1:]
 		return m, 0
 	}
 	now := time.Now()
-	wait := heartbeat - now.Sub(last)
+	wait := heartbeat - now.Sub(*pinged)
 	if !*closed {
 		if out, linger := n.dueSettles(now); out != nil {
 			return out, 0
@@ -1168,6 +1164,8 @@ func (n *Consumer) due(closed *bool, last time.Time, heartbeat time.Duration) (a
 		}
 	}
 	if wait <= 0 {
+		// Also while other frames flow: it compares the counters under load.
+		*pinged = now
 		n.ping.id++
 		n.ping.outstanding = true
 		return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Ping{Ping: &pb.Ping{

@@ -955,11 +955,11 @@ const (
 func (p *Producer) send(s *stream) {
 	timer := time.NewTimer(s.heartbeat)
 	defer timer.Stop()
-	last := time.Now()
+	pinged := time.Now()
 	closed := false
 	for {
 		p.mu.Lock()
-		out, wait := p.due(&closed, last, s.heartbeat)
+		out, wait := p.due(&closed, &pinged, s.heartbeat)
 		if out == nil {
 			p.idle = true
 			p.release()
@@ -987,19 +987,18 @@ func (p *Producer) send(s *stream) {
 			<-s.ctx.Done()
 			return
 		}
-		last = time.Now()
 	}
 }
 
 // due returns the next frame to send, or how long to wait for one.
-func (p *Producer) due(closed *bool, last time.Time, heartbeat time.Duration) (any, time.Duration) {
+func (p *Producer) due(closed *bool, pinged *time.Time, heartbeat time.Duration) (any, time.Duration) {
 	if p.pong != nil {
 		m := &pb.PublishRequest{Frame: &pb.PublishRequest_Pong{Pong: p.pong}}
 		p.pong = nil
 		return m, 0
 	}
 	now := time.Now()
-	wait := heartbeat - now.Sub(last)
+	wait := heartbeat - now.Sub(*pinged)
 	if !*closed {
 		out, next, linger := p.nextBatch(now)
 		if out != nil {
@@ -1017,6 +1016,8 @@ func (p *Producer) due(closed *bool, last time.Time, heartbeat time.Duration) (a
 		}
 	}
 	if wait <= 0 {
+		// Also while other frames flow: it compares the counters under load.
+		*pinged = now
 		p.ping.id++
 		p.ping.outstanding, p.ping.sent, p.ping.seen = true, p.sent, p.limit
 		return &pb.PublishRequest{Frame: &pb.PublishRequest_Ping{Ping: &pb.Ping{

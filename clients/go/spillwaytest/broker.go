@@ -53,7 +53,6 @@ type faults struct {
 	unavailable bool
 	silent      bool
 	badCounters bool
-	draining    bool
 }
 
 // Option is an option of Start and New.
