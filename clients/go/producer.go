@@ -541,10 +541,10 @@ func (p *Producer) open(ctx context.Context) (*stream, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	id := p.id
+	id, resume := p.id, p.next-uint64(p.pendingCount())
 	p.mu.Unlock()
 	if err := s.SendMsg(&pb.PublishRequest{Frame: &pb.PublishRequest_Open{Open: &pb.PublishOpen{
-		Protocol: 1, Queue: p.queue, ProducerId: id, Client: p.c.name,
+		Protocol: 1, Queue: p.queue, ProducerId: id, Client: p.c.name, ResumeSequence: resume,
 	}}}); err != nil && !errors.Is(err, io.EOF) {
 		return fail(err)
 	}
@@ -767,6 +767,9 @@ func (p *Producer) handle(s *stream, f *wire.PublishFrame) error {
 			if err := p.resolve(r.First, r.Count, offset, r.Duplicate, nil); err != nil {
 				return err
 			}
+		}
+		if f.IsGrant {
+			return p.granted(f.Grant)
 		}
 		return nil
 	case f.IsGrant:

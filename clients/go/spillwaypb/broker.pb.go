@@ -643,9 +643,14 @@ type PublishOpen struct {
 	// Opened returns, to be sent here when resuming.
 	ProducerId string `protobuf:"bytes,3,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
 	// Shown to operators: program, library and version. At most 255 bytes.
-	Client        string `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"` // 5 is kept for credentials.
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Client string `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	// 5 is kept for credentials.
+	// On resume: the lowest sequence that the producer may still send. What is
+	// below is settled for it, so a broker that forgot it (MEMORY, a restart)
+	// expects this one next. 0 or 1 on the first open.
+	ResumeSequence uint64 `protobuf:"varint,6,opt,name=resume_sequence,json=resumeSequence,proto3" json:"resume_sequence,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PublishOpen) Reset() {
@@ -706,6 +711,13 @@ func (x *PublishOpen) GetClient() string {
 	return ""
 }
 
+func (x *PublishOpen) GetResumeSequence() uint64 {
+	if x != nil {
+		return x.ResumeSequence
+	}
+	return 0
+}
+
 // The stream is open.
 type PublishOpened struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -714,8 +726,8 @@ type PublishOpened struct {
 	// The epoch of this stream: unique and rising for the producer id. Streams of
 	// the same producer id with a lower epoch are FENCED.
 	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// The sequence that the broker expects next from this producer id. Everything
-	// below it was accepted; send again what is unconfirmed, from its lowest
+	// The sequence that the broker expects next from this producer id, at least
+	// resume_sequence. Everything below it was accepted; send again what is unconfirmed, from its lowest
 	// sequence on, and duplicates are confirmed with their original offsets.
 	NextSequence uint64 `protobuf:"varint,3,opt,name=next_sequence,json=nextSequence,proto3" json:"next_sequence,omitempty"`
 	ProducerId   string `protobuf:"bytes,4,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
@@ -2806,13 +2818,14 @@ const file_spillway_v1_broker_proto_rawDesc = "" +
 	"\x05drain\x18\x06 \x01(\v2\x12.spillway.v1.DrainH\x00R\x05drain\x12'\n" +
 	"\x04ping\x18\a \x01(\v2\x11.spillway.v1.PingH\x00R\x04ping\x12'\n" +
 	"\x04pong\x18\b \x01(\v2\x11.spillway.v1.PongH\x00R\x04pongB\a\n" +
-	"\x05frame\"x\n" +
+	"\x05frame\"\xa1\x01\n" +
 	"\vPublishOpen\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x1f\n" +
 	"\vproducer_id\x18\x03 \x01(\tR\n" +
 	"producerId\x12\x16\n" +
-	"\x06client\x18\x04 \x01(\tR\x06client\"\x8a\x03\n" +
+	"\x06client\x18\x04 \x01(\tR\x06client\x12'\n" +
+	"\x0fresume_sequence\x18\x06 \x01(\x04R\x0eresumeSequence\"\x8a\x03\n" +
 	"\rPublishOpened\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12#\n" +

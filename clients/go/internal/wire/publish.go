@@ -34,7 +34,8 @@ type ConfirmRun struct {
 }
 
 // PublishFrame is one decoded PublishResponse. It is reused from frame to frame:
-// exactly one of IsConfirm, IsGrant and Cold != nil holds.
+// exactly one of IsConfirm, IsGrant and Cold != nil holds, but for a grant that
+// rides on a confirmation: then both do.
 type PublishFrame struct {
 	IsConfirm  bool
 	Runs       []ConfirmRun
@@ -66,6 +67,7 @@ func (f *PublishFrame) Decode(data []byte) error {
 				f.IsConfirm = true
 				return nil
 			}
+			f.IsGrant = false
 		case 3<<3 | 2:
 			body := r.bytes()
 			if len(r.b) == 0 && !r.bad && f.grant(body) {
@@ -111,6 +113,11 @@ func (f *PublishFrame) confirm(b []byte) bool {
 			f.Runs = append(f.Runs, run)
 		case 2 << 3:
 			f.Durability = pb.Durability(r.uvarint())
+		case 3<<3 | 2:
+			if !f.grant(r.bytes()) {
+				return false
+			}
+			f.IsGrant = true
 		default:
 			r.skip(tag)
 		}

@@ -129,6 +129,8 @@ func FuzzPublishFrame(f *testing.F) {
 	for _, m := range []*pb.PublishResponse{
 		{Frame: &pb.PublishResponse_Confirm{Confirm: &pb.Confirm{Durability: 3, Runs: []*pb.Confirm_Run{
 			{FirstSequence: 1, Count: 2, FirstOffset: 3}, {FirstSequence: 3, Count: 1, Duplicate: true, OffsetUnknown: true}}}}},
+		{Frame: &pb.PublishResponse_Confirm{Confirm: &pb.Confirm{Durability: 1, Runs: []*pb.Confirm_Run{{FirstSequence: 1, Count: 2}},
+			Grant: &pb.Grant{Epoch: 1, Limit: &pb.Credit{Messages: 2, Bytes: 3}}}}},
 		{Frame: &pb.PublishResponse_Grant{Grant: &pb.Grant{Epoch: 1, Limit: &pb.Credit{Messages: 2, Bytes: 3}, Reason: 4,
 			ReasonAgeMs: 5, WindowUsedBytes: 6, WindowBytes: 7}}},
 		{Frame: &pb.PublishResponse_Drain{Drain: &pb.Drain{}}},
@@ -157,7 +159,14 @@ func FuzzPublishFrame(f *testing.F) {
 				}
 			}
 		}
-		if g := want.GetGrant(); frame.IsGrant {
+		g := want.GetGrant()
+		if frame.IsConfirm {
+			g = want.GetConfirm().GetGrant()
+			if frame.IsGrant != (g != nil) {
+				t.Fatal("a riding grant was lost or made up", g, frame)
+			}
+		}
+		if frame.IsGrant {
 			if frame.Grant != (Grant{g.GetEpoch(), g.GetLimit().GetMessages(), g.GetLimit().GetBytes(), g.GetReason(),
 				g.GetReasonAgeMs(), g.GetWindowUsedBytes(), g.GetWindowBytes()}) {
 				t.Fatal(g, frame.Grant)
