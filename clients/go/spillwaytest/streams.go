@@ -42,6 +42,7 @@ func (b *Broker) Publish(st grpc.BidiStreamingServer[pb.PublishRequest, pb.Publi
 	if p.session != nil {
 		p.session.end(refusal(spillway.KindFenced, q.name, "a newer stream took over"))
 	}
+	p.next = max(p.next, open.GetResumeSequence()) // forgotten, but settled for the client
 	p.epoch++
 	p.session, s.producer, s.epoch = s, p, p.epoch
 	b.links[s] = struct{}{}

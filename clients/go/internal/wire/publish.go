@@ -80,6 +80,18 @@ func (f *PublishFrame) Decode(data []byte) error {
 	if err := proto.Unmarshal(data, f.Cold); err != nil {
 		return ErrMalformed
 	}
+	if c := f.Cold.GetConfirm(); c != nil {
+		// Legal, but no broker writes it so: bring it into the usual form.
+		again, err := proto.Marshal(c)
+		if f.Cold, f.IsConfirm = nil, true; err != nil || !f.confirm(again) {
+			return ErrMalformed
+		}
+	} else if g := f.Cold.GetGrant(); g != nil {
+		again, err := proto.Marshal(g)
+		if f.Cold, f.IsGrant = nil, true; err != nil || !f.grant(again) {
+			return ErrMalformed
+		}
+	}
 	return nil
 }
 
@@ -114,8 +126,8 @@ func (f *PublishFrame) confirm(b []byte) bool {
 		case 2 << 3:
 			f.Durability = pb.Durability(r.uvarint())
 		case 3<<3 | 2:
-			if !f.grant(r.bytes()) {
-				return false
+			if f.IsGrant || !f.grant(r.bytes()) {
+				return false // twice is merged by the library
 			}
 			f.IsGrant = true
 		default:
