@@ -116,7 +116,7 @@ TEST_P(EveryDurability, ARestartKeepsWhatWasAcknowledged) {
     auto publisher = broker.Publisher("q", "p1");
     PublishAll(broker, *publisher, 0, 50);
     consumer->AckAll();
-    broker.Advance(200);  // cursors are saved every 100 ms
+    broker.Advance(200);  // cursors are saved every 25 ms
     PublishAll(broker, *publisher, 50, 50);
     after = broker.store().CrashClone(synced ? storage::Level::kFsync : storage::Level::kProcess);
     publisher->handle.reset();

@@ -19,7 +19,7 @@ using storage::Position;
 // Offsets are reserved so many at a time, so that MEMORY queues write next to
 // nothing and still never give an offset to two records.
 constexpr Offset kReserveStep = 1 << 24;
-constexpr MonoNanos kSaveGroupsEvery = 100 * kNanosPerMilli;
+constexpr MonoNanos kSaveGroupsEvery = 25 * kNanosPerMilli;
 constexpr MonoNanos kRetryLogEvery = 100 * kNanosPerMilli;
 constexpr MonoNanos kRetentionEvery = 1'000 * kNanosPerMilli;
 
