@@ -34,7 +34,7 @@ type Consumer struct {
 	opt    consumerOptions
 	replay *replayOptions // not nil: a reader
 	link   link
-	heads  heads
+	heads  heads // only pools: a consumer sends whatever is due
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc

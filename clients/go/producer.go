@@ -26,7 +26,6 @@ type Producer struct {
 	queue string
 	opt   producerOptions
 	link  link
-	heads heads
 
 	ctx    context.Context // ends when the producer is given up
 	cancel context.CancelCauseFunc
@@ -71,6 +70,8 @@ type Producer struct {
 	flushing int
 	err      error // why the producer ended
 	ping     pingState
+	heads    *heads // of this stream: what a broken one never wrote must not count
+	told     bool   // the Blocked hook was called
 	events   []func() // hooks to be called once mu is free
 }
 
@@ -147,7 +148,6 @@ func (c *Client) Producer(ctx context.Context, queue string, opts ...ProducerOpt
 		o(&p.opt)
 	}
 	p.id = p.opt.id
-	p.heads.written = p.poke
 	p.ctx, p.cancel = context.WithCancelCause(c.ctx)
 	if err := c.register(p); err != nil {
 		p.cancel(err)
@@ -424,11 +424,8 @@ func (p *Producer) wait(ctx context.Context, m Message, size int) (Future, error
 	p.waiters.push(w)
 	if first {
 		p.blockedSince = time.Now()
-		if hook := p.c.hooks.Blocked; hook != nil {
-			b := p.blockedLocked()
-			p.events = append(p.events, func() { hook(p.stream(), b) })
-		}
 	}
+	p.tellBlocked()
 	if p.idle {
 		p.poke()
 	}
@@ -477,12 +474,24 @@ func (p *Producer) admit() {
 	}
 }
 
+// tellBlocked calls the hook once for each time of waiting; not for the moment
+// between a stream's opening and its first grant.
+func (p *Producer) tellBlocked() {
+	hook := p.c.hooks.Blocked
+	if hook == nil || p.told || p.waiters.front == nil || p.up && p.limit == (Credit{}) && p.reason == ReasonNone {
+		return
+	}
+	p.told = true
+	b := p.blockedLocked()
+	p.events = append(p.events, func() { hook(p.stream(), b) })
+}
+
 func (p *Producer) unblocked() {
-	if hook := p.c.hooks.Unblocked; hook != nil {
+	if hook := p.c.hooks.Unblocked; hook != nil && (p.told || p.c.hooks.Blocked == nil) {
 		waited := time.Since(p.blockedSince)
 		p.events = append(p.events, func() { hook(p.stream(), waited) })
 	}
-	p.blockedSince = time.Time{}
+	p.blockedSince, p.told = time.Time{}, false
 }
 
 func (p *Producer) failWaiters(err error) {
@@ -622,6 +631,7 @@ func (p *Producer) adopt(o *pb.PublishOpened) error {
 	p.unsent, p.partSent = 0, 0
 	p.reason, p.demanded, p.drain, p.pong = ReasonNone, demand{}, nil, nil
 	p.ping.outstanding = false
+	p.heads = &heads{written: p.poke}
 	p.up = true
 	if hook := p.c.hooks.Opened; hook != nil {
 		p.events = append(p.events, func() { hook(p.stream(), resumed) })
@@ -847,6 +857,7 @@ func (p *Producer) granted(g wire.Grant) error {
 	if p.drain == nil {
 		p.admit()
 	}
+	p.tellBlocked()
 	if raised {
 		p.demanded.sent = false // say again what still waits
 	}
