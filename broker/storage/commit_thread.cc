@@ -256,23 +256,28 @@ bool CommitThread::Commit(rocksdb::WriteBatch& batch, bool sync) {
     Poison("write failed: " + s.ToString());
     return false;
   }
-  if (!sync) return true;
+  const uint64_t sequence = table_.latest_sequence();
+  if (!sync) return Note(hooks_.on_written(sequence));
   syncs_.fetch_add(1, std::memory_order_relaxed);
   last_sync_nanos_.store(SteadyNanos(), std::memory_order_relaxed);
-  const rocksdb::Status mark = hooks_.on_synced(table_.latest_sequence());
-  if (!mark.ok()) Poison("the high-water mark was not written: " + mark.ToString());
-  return mark.ok();
+  return Note(hooks_.on_synced(sequence));
 }
 
 bool CommitThread::SyncNow(uint64_t sequence) {
   syncs_.fetch_add(1, std::memory_order_relaxed);
-  rocksdb::Status s = table_.Sync();
-  if (s.ok()) {
-    last_sync_nanos_.store(SteadyNanos(), std::memory_order_relaxed);
-    s = hooks_.on_synced(sequence);
+  const rocksdb::Status s = table_.Sync();
+  if (!s.ok()) {
+    Poison("sync failed: " + s.ToString());
+    return false;
   }
-  if (!s.ok()) Poison("sync failed: " + s.ToString());
-  return s.ok();
+  last_sync_nanos_.store(SteadyNanos(), std::memory_order_relaxed);
+  return Note(hooks_.on_synced(sequence));
+}
+
+// The mark is a promise that recovery relies on: without it, no more are made.
+bool CommitThread::Note(bool ok) {
+  if (!ok) Poison("the high-water mark could not be written");
+  return ok;
 }
 
 void CommitThread::Stage(Op& op, rocksdb::WriteBatch& batch) {
@@ -352,7 +357,7 @@ void CommitThread::StageTrim(Op& op, rocksdb::WriteBatch& batch) {
   } else {
     QueueTrim(op.lane);
   }
-  if (hooks_.on_trimmed) hooks_.on_trimmed(op.lane, upto, (upto - lane.reclaimed) * mean);
+  if (hooks_.on_trimmed) hooks_.on_trimmed(lane.id, upto, (upto - lane.reclaimed) * mean);
   lane.reclaimed = upto;
 }
 
@@ -421,7 +426,7 @@ void CommitThread::StageRemove(Op& op, rocksdb::WriteBatch& batch) {
   table_.Delete(batch, Family::kControl, lane.id, 0, lane.next);
   table_.DeleteMeta(batch, LaneKey(lane.id));
   if (hooks_.on_trimmed) {
-    hooks_.on_trimmed(op.lane, lane.next, (lane.next - lane.reclaimed) * MeanEntryBytes(lane));
+    hooks_.on_trimmed(lane.id, lane.next, (lane.next - lane.reclaimed) * MeanEntryBytes(lane));
   }
   std::lock_guard lock(lane.mu);
   for (const auto& fence : lane.fences) {

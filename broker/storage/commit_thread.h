@@ -31,11 +31,11 @@ class CommitThread {
   };
   // What the thread tells; all are called on it, and must not block.
   struct Hooks {
-    // `sequence` is durable.
-    std::function<rocksdb::Status(uint64_t sequence)> on_synced;
+    // `sequence` is written, is durable. False: that could not be noted; promise no more.
+    std::function<bool(uint64_t sequence)> on_written;
+    std::function<bool(uint64_t sequence)> on_synced;
     // About so many bytes below `upto` were trimmed.
-    std::function<void(const std::shared_ptr<LaneState>&, Position upto, uint64_t bytes)>
-        on_trimmed;
+    std::function<void(LaneId, Position upto, uint64_t bytes)> on_trimmed;
   };
   using Fenced = std::function<void(Err, std::shared_ptr<Tenure>, Position fence)>;
 
@@ -104,6 +104,7 @@ class CommitThread {
   void Complete(Op& op);
   bool Commit(rocksdb::WriteBatch& batch, bool sync);
   bool SyncNow(uint64_t sequence);
+  bool Note(bool ok);
   void AfterCycle();
 
   EntryTable& table_;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
 constexpr size_t kBlockCacheBytes = size_t{8} << 20;
+constexpr uint64_t kReclaimAtLeastBytes = uint64_t{1} << 20;
 constexpr size_t kReadaheadBytes = size_t{2} << 20;
 
 rocksdb::Slice AsSlice(std::string_view s) { return {s.data(), s.size()}; }
@@ -18,12 +19,13 @@ rocksdb::Slice AsSlice(std::string_view s) { return {s.data(), s.size()}; }
 rocksdb::DBOptions DbOptions(const EntryTable::Options& o) {
   rocksdb::DBOptions db;
   db.env = o.env;
-  db.create_if_missing = true;
-  db.create_missing_column_families = true;
+  db.create_if_missing = o.create;
+  db.create_missing_column_families = o.create;
   db.paranoid_checks = true;
   // A torn tail is normal after a crash; the high-water mark tells it from a tail
   // that was cut. The default mode would drop synced entries without a word.
-  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  db.wal_recovery_mode = o.stop_at_damage ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
+                                          : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   db.max_total_wal_size = o.max_total_wal_bytes;
   db.max_open_files = o.max_open_files;
   // 7.8.3: more than one flush thread is a known defect.
@@ -193,6 +195,13 @@ rocksdb::Status EntryTable::Reclaim(LaneId lane, Position upto) {
   // compaction of just this range.
   rocksdb::Status s = rocksdb::DeleteFilesInRange(db_.get(), data_, &b, &e, false);
   if (!s.ok()) return s;
+  // A lane that drained before its memtable was flushed has nothing there.
+  rocksdb::SizeApproximationOptions sizes;
+  sizes.include_files = true;
+  const rocksdb::Range range(b, e);
+  uint64_t bytes = 0;
+  s = db_->GetApproximateSizes(sizes, data_, &range, 1, &bytes);
+  if (!s.ok() || bytes < kReclaimAtLeastBytes) return s;
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.allow_write_stall = false;

@@ -47,6 +47,11 @@ class EntryCursor {
 class EntryTable {
  public:
   struct Options {
+    // Only for a new folder: a database that lost its CURRENT must not be made anew.
+    bool create = false;
+    // Take the log up to its first damage, rather than refuse a damage that is not
+    // at its end. Only where that was never synced.
+    bool stop_at_damage = false;
     size_t write_buffer_bytes = size_t{64} << 20;
     uint64_t max_total_wal_bytes = uint64_t{256} << 20;
     int max_open_files = 512;
@@ -86,6 +91,8 @@ class EntryTable {
   // Gives the space of a lane's data below `upto` back to the file system.
   // REQUIRES: it was deleted before. Slow: not on the commit thread.
   rocksdb::Status Reclaim(LaneId lane, Position upto);
+  // Interrupts Reclaim, for good.
+  void StopReclaim() { db_->DisableManualCompaction(); }
   // Bytes on disk, and an estimate of what is not yet flushed.
   uint64_t disk_bytes() const;
 

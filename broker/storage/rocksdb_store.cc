@@ -1,15 +1,22 @@
 #include "broker/storage/rocksdb_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <thread>
 
+#include "broker/base/clock.h"
+#include "broker/storage/caretaker.h"
 #include "broker/storage/commit_thread.h"
+#include "broker/storage/data_folder.h"
 #include "broker/storage/entry_table.h"
 #include "broker/storage/lane_reader.h"
+#include "broker/storage/manifest_watch.h"
+#include "broker/storage/table_listener.h"
 #include "broker/storage/task_pool.h"
+#include "broker/storage/wal_guard.h"
 
 namespace spillway::storage {
 namespace {
@@ -72,43 +79,73 @@ std::string_view OpenErrName(OpenErr err) {
 
 class RocksDbStore::Core {
  public:
-  explicit Core(RocksDbOptions options) : options_(std::move(options)) {}
+  explicit Core(RocksDbOptions options) : options_(std::move(options)) {
+    if (!options_.disk_space) options_.disk_space = GetDiskSpace;
+  }
 
   ~Core() {
-    // Reads and acquires first: they end in the commit thread.
+    // From the outside in: reads and acquires end in the commit thread.
     if (pool_) pool_->Stop();
+    if (caretaker_) caretaker_->Stop();
     if (commits_) commits_->Stop();
+    listener_->Stop();
+    table_.reset();
+    if (folder_) folder_->mark().Sync();
     // A lane and its owner's tenure point at each other.
     for (auto& [id, lane] : lanes_) lane->owner.reset();
   }
 
   OpenErr Open(std::string* message) {
-    EntryTable::Options table;
-    table.write_buffer_bytes = options_.write_buffer_bytes;
-    table.max_total_wal_bytes = options_.max_total_wal_bytes;
-    if (options_.env != nullptr) table.env = options_.env;
-    rocksdb::Status s = EntryTable::Open(options_.path, table, &table_);
-    if (!s.ok()) {
-      *message = s.ToString();
-      return s.IsCorruption() ? OpenErr::kCorrupt : OpenErr::kFailed;
+    const auto mark_interval =
+        static_cast<MonoNanos>(options_.mark_sync_interval_ms) * kNanosPerMilli;
+    OpenErr err = DataFolder::Open(options_.path, mark_interval, &folder_, message);
+    if (err != OpenErr::kNone) return err;
+    DiskWatch disk({.path = options_.path,
+                    .floor_bytes = options_.disk_floor_bytes,
+                    .reserve_release_bytes = options_.reserve_release_bytes,
+                    .space = options_.disk_space},
+                   ReserveFile(folder_->reserve_path(), options_.reserve_bytes));
+    if (!disk.EnoughToOpen()) {
+      *message = "not enough free space under " + options_.path + " to recover";
+      return OpenErr::kNotEnoughDisk;
     }
-    std::optional<std::string> stored;
-    s = table_->GetMeta(EpochKey(), &stored);
-    std::optional<Epoch> epoch = 0;
-    if (s.ok() && stored) epoch = DecodeEpoch(*stored);
-    if (!s.ok() || !epoch) {
-      *message = "the epoch counter is corrupt";
-      return OpenErr::kCorrupt;
-    }
+    manifest_ = std::make_unique<ManifestWatch>(folder_->db_path(), folder_->mark());
+    err = OpenTable(message);
+    Epoch last_epoch = 0;
+    if (err == OpenErr::kNone) err = ReadEpoch(&last_epoch, message);
+    if (err != OpenErr::kNone) return err;
+
     commits_ = std::make_unique<CommitThread>(
-        *table_, *epoch,
+        *table_, last_epoch,
         CommitThread::Options{.max_pending_bytes = options_.max_pending_bytes,
                               .max_cycle_bytes = options_.max_cycle_bytes,
                               .max_record_bytes = options_.max_record_bytes,
                               .write_buffer_bytes = options_.write_buffer_bytes},
-        CommitThread::Hooks{.on_synced = [](uint64_t) { return rocksdb::Status::OK(); },
-                            .on_trimmed = nullptr});
+        CommitThread::Hooks{
+            .on_written = [this](uint64_t n) { return folder_->mark().Written(n); },
+            .on_synced = [this](uint64_t n) { return folder_->mark().Synced(n, SteadyNanos()); },
+            .on_trimmed =
+                [this](LaneId lane, Position upto, uint64_t bytes) {
+                  if (auto* c = caretaker_ready_.load()) c->Trimmed(lane, upto, bytes);
+                }});
+    caretaker_ = std::make_unique<Caretaker>(
+        Caretaker::Options{.reclaim_bytes = options_.reclaim_bytes,
+                           .interval_ms = options_.disk_check_interval_ms},
+        *table_, *commits_, folder_->mark(), std::move(disk));
+    caretaker_ready_ = caretaker_.get();
+    listener_->Listen({.on_files_changed =
+                           [this] {
+                             if (!manifest_->Refresh()) {
+                               commits_->Poison("the MANIFEST could not be checked");
+                             }
+                           },
+                       .on_error = [this](std::string why) { commits_->Poison(std::move(why)); }});
     pool_ = std::make_unique<TaskPool>(std::max(1, options_.read_threads));
+    // Files may have changed before anyone listened.
+    if (!manifest_->Refresh() || (folder_->is_new() && !folder_->Seal())) {
+      *message = options_.path + " cannot be written";
+      return OpenErr::kFailed;
+    }
     return OpenErr::kNone;
   }
 
@@ -167,6 +204,71 @@ class RocksDbStore::Core {
   CommitThread& commits() { return *commits_; }
 
  private:
+  // Opens RocksDB, and refuses what holds less than was promised.
+  OpenErr OpenTable(std::string* message) {
+    if (!folder_->is_new()) {
+      *message = manifest_->Check();
+      if (!message->empty()) return OpenErr::kCorrupt;
+    }
+    // As long as the machine has not been started anew the page cache is what was
+    // written, and any damage is one. After a power failure what was not synced may
+    // be torn anywhere: there the log is taken up to that.
+    const Mark mark = folder_->mark().mark();
+    const uint64_t boot = options_.boot != 0 ? options_.boot : CurrentBoot();
+    const bool same_boot = boot != 0 && mark.boot == boot;
+    OpenErr err = OpenTable(!same_boot, false, message);
+    if (err == OpenErr::kCorrupt && !same_boot) err = OpenTable(true, true, message);
+    if (err != OpenErr::kNone) return err;
+    const uint64_t promised = same_boot ? mark.written : mark.sequence;
+    const uint64_t found = table_->latest_sequence();
+    if (found < promised) {
+      *message = "the log ends at write " + std::to_string(found) + ", and up to " +
+                 std::to_string(promised) + " was acknowledged";
+      return OpenErr::kCorrupt;
+    }
+    folder_->mark().Recovered(found, boot);
+    return OpenErr::kNone;
+  }
+
+  OpenErr OpenTable(bool stop_at_gap, bool stop_at_damage, std::string* message) {
+    guard_ = std::make_unique<WalGuard>(folder_->db_path(), stop_at_gap);
+    EntryTable::Options table;
+    table.create = folder_->is_new();
+    table.stop_at_damage = stop_at_damage;
+    table.write_buffer_bytes = options_.write_buffer_bytes;
+    table.max_total_wal_bytes = options_.max_total_wal_bytes;
+    table.wal_filter = guard_.get();
+    table.listeners = {listener_};
+    if (options_.env != nullptr) table.env = options_.env;
+    const rocksdb::Status s = EntryTable::Open(folder_->db_path(), table, &table_);
+    if (!s.ok()) {
+      *message = s.ToString();
+      if (s.IsNoSpace()) return OpenErr::kNotEnoughDisk;
+      // A file that is named and not there is a damage too.
+      const bool damaged =
+          s.IsCorruption() || s.IsNotFound() || s.IsPathNotFound() || s.IsInvalidArgument();
+      return damaged ? OpenErr::kCorrupt : OpenErr::kFailed;
+    }
+    if (!guard_->gap().empty() && !stop_at_gap) {
+      *message = guard_->gap();
+      return OpenErr::kCorrupt;
+    }
+    return OpenErr::kNone;
+  }
+
+  OpenErr ReadEpoch(Epoch* last_epoch, std::string* message) {
+    std::optional<std::string> stored;
+    const rocksdb::Status s = table_->GetMeta(EpochKey(), &stored);
+    std::optional<Epoch> epoch = 0;
+    if (s.ok() && stored) epoch = DecodeEpoch(*stored);
+    if (s.ok() && epoch) {
+      *last_epoch = *epoch;
+      return OpenErr::kNone;
+    }
+    *message = s.ok() ? "the epoch counter is corrupt" : s.ToString();
+    return s.ok() || s.IsCorruption() ? OpenErr::kCorrupt : OpenErr::kFailed;
+  }
+
   std::shared_ptr<LaneState> Lane(LaneId id) {
     std::lock_guard lock(mu_);
     auto& lane = lanes_[id];
@@ -186,9 +288,15 @@ class RocksDbStore::Core {
     done(Err::kOk, std::make_unique<RocksDbOwner>(*commits_, tenure));
   }
 
-  const RocksDbOptions options_;
+  RocksDbOptions options_;
+  std::unique_ptr<DataFolder> folder_;
+  std::unique_ptr<ManifestWatch> manifest_;
+  const std::shared_ptr<TableListener> listener_ = std::make_shared<TableListener>();
+  std::unique_ptr<WalGuard> guard_;
   std::unique_ptr<EntryTable> table_;
   std::unique_ptr<CommitThread> commits_;
+  std::unique_ptr<Caretaker> caretaker_;
+  std::atomic<Caretaker*> caretaker_ready_ = nullptr;
   std::unique_ptr<TaskPool> pool_;
   std::mutex mu_;
   std::map<LaneId, std::shared_ptr<LaneState>> lanes_;  // guarded by mu_

@@ -63,6 +63,7 @@ struct RocksDbOptions {
   // For tests; by default the file system is asked.
   DiskSpaceFn disk_space;
   rocksdb::Env* env = nullptr;
+  uint64_t boot = 0;  // which start of the machine this is; 0: the kernel is asked
 };
 
 // Thread-safe. REQUIRES: owners are destroyed before the store.
