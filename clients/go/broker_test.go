@@ -267,7 +267,7 @@ func TestBrokerSessions(t *testing.T) {
 	if _, err := c.Admin().UpdateQueue(ctx, queue, q.Revision+1, spillway.SetMaxAttempts(9)); !errors.Is(err, spillway.ErrRevisionMismatch) {
 		t.Error(err)
 	}
-	q = must(c.Admin().UpdateQueue(ctx, queue, q.Revision, spillway.SetMaxMessageBytes(2048)))
+	must(c.Admin().UpdateQueue(ctx, queue, q.Revision, spillway.SetMaxMessageBytes(2048)))
 	if _, err := c.Admin().UpdateQueue(ctx, queue, 0, spillway.SetWindowBytes(1024)); !errors.Is(err, spillway.ErrInvalidArgument) {
 		t.Error(err)
 	}

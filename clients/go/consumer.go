@@ -175,8 +175,10 @@ func (n *Consumer) Tuning() Tuning {
 // RetryAfter, ParkIt or SkipIt say; unless the handler has settled it itself. The
 // handler's context ends with ctx, and when its delivery is revoked.
 //
-// When ctx ends, Run waits for the handlers under way and returns nil. It returns
-// nil as well when the consumer is closed, and otherwise why it ended.
+// When ctx ends, Run waits for the handlers under way and returns nil. A delivery
+// whose handler then returns ctx's error is not settled: it goes to another member,
+// without a mark against it, when the consumer closes or its deadline passes. Run
+// returns nil as well when the consumer is closed, and otherwise why it ended.
 func (n *Consumer) Run(ctx context.Context, handler func(context.Context, *Delivery) error) error {
 	work := func() error {
 		for {
@@ -191,15 +193,16 @@ func (n *Consumer) Run(ctx context.Context, handler func(context.Context, *Deliv
 			if s.contexts == nil {
 				n.mu.Lock()
 				s.contexts = make([]handlerContext, len(s.deliveries))
+				for i := range s.contexts {
+					s.contexts[i].Context, s.contexts[i].d = ctx, &s.deliveries[i]
+				}
 				n.mu.Unlock()
 			}
 			for s.next < len(s.deliveries) && ctx.Err() == nil {
 				i := s.next
 				s.next++
 				if d := &s.deliveries[i]; n.claim(d) {
-					h := &s.contexts[i]
-					h.Context, h.d = ctx, d
-					n.handle(ctx, h, handler)
+					n.handle(ctx, &s.contexts[i], handler)
 				}
 			}
 			n.putBack(s)
@@ -345,6 +348,7 @@ func (n *Consumer) signal() {
 // again; what a reader has seen is consumed.
 func (n *Consumer) putBack(s *slab) {
 	n.mu.Lock()
+	s.contexts = nil // another Run has another context
 	if n.replay != nil {
 		n.consumed(s)
 	}
@@ -804,6 +808,9 @@ func (n *Consumer) run(s *stream) {
 			case ended:
 				n.finish(nil)
 				return
+			case (closing || n.ctx.Err() != nil) && n.replay != nil:
+				n.finish(errClientClosed) // not at its stop: say so
+				return
 			case closing || n.ctx.Err() != nil:
 				n.finish(io.EOF)
 				return
@@ -863,7 +870,7 @@ func (n *Consumer) finish(err error) {
 	}
 	err = n.err
 	n.cancel(err)
-	if !errors.Is(err, io.EOF) {
+	if !errors.Is(err, io.EOF) && !errors.Is(n.c.ctx.Err(), context.Canceled) && err != error(errClientClosed) {
 		n.c.log.Error("a stream ended", "kind", n.kind(), "queue", n.queue, "group", n.group, "error", err)
 		if hook := n.c.hooks.Failed; hook != nil {
 			n.events = append(n.events, func() { hook(n.stream(), err) })
@@ -1058,7 +1065,7 @@ func (n *Consumer) revoke(ranges []*pb.OffsetRange, reason RevokeReason) {
 			d.state.Store(revoked)
 			n.leave(d)
 			hit++
-			if s.contexts != nil && s.contexts[i].d != nil {
+			if s.contexts != nil {
 				h := &s.contexts[i]
 				n.events = append(n.events, func() { h.end(ErrRevoked) })
 			} else if h := n.handlers[d]; h != nil {

@@ -114,10 +114,10 @@ func (h *handlerContext) ctx() context.Context {
 	defer h.mu.Unlock()
 	if h.inner == nil {
 		h.inner, h.cancel = context.WithCancelCause(h.Context)
-		if h.ended {
-			h.cancel(context.Canceled)
-		} else if h.d.Revoked() {
+		if h.d.Revoked() {
 			h.cancel(ErrRevoked)
+		} else if h.ended {
+			h.cancel(context.Canceled)
 		}
 	}
 	return h.inner

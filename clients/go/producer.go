@@ -70,8 +70,8 @@ type Producer struct {
 	flushing int
 	err      error // why the producer ended
 	ping     pingState
-	heads    *heads // of this stream: what a broken one never wrote must not count
-	told     bool   // the Blocked hook was called
+	heads    *heads   // of this stream: what a broken one never wrote must not count
+	told     bool     // the Blocked hook was called
 	events   []func() // hooks to be called once mu is free
 }
 
