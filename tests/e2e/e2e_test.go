@@ -1,0 +1,604 @@
+//go:build e2e
+
+// Package e2e drives the real broker through the Go client: every durability with
+// every overflow policy, groups, replay, restarts, and the end of a broker.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	spillway "spillway.dev/clients/go"
+	"spillway.dev/tests/spillwayd"
+)
+
+var durabilities = []spillway.Durability{spillway.Memory, spillway.Persisted, spillway.Synced}
+
+func start(t *testing.T, args ...string) (*spillwayd.Broker, *spillway.Client, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	t.Cleanup(cancel)
+	broker, err := spillwayd.Start(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Remove)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(broker.Log())
+		}
+	})
+	return broker, dial(t, ctx, broker), ctx
+}
+
+func dial(t *testing.T, ctx context.Context, broker *spillwayd.Broker) *spillway.Client {
+	t.Helper()
+	client, err := spillway.Dial(ctx, broker.Address(),
+		spillway.WithReconnect(10*time.Millisecond, 100*time.Millisecond, time.Second),
+		spillway.WithRetryBudget(1000, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close(context.Background()) })
+	return client
+}
+
+func create(t *testing.T, ctx context.Context, c *spillway.Client, name string, tuning ...spillway.TuningOption) {
+	t.Helper()
+	if _, err := c.Admin().CreateQueue(ctx, name, tuning...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func producer(t *testing.T, ctx context.Context, c *spillway.Client, queue string) *spillway.Producer {
+	t.Helper()
+	p, err := c.Producer(ctx, queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func payload(i int) []byte { return fmt.Appendf(nil, "record %d %s", i, strings.Repeat("x", i%50)) }
+
+// publish sends records first … first+count-1 and waits for every confirmation.
+func publish(t *testing.T, ctx context.Context, p *spillway.Producer, first, count int) {
+	t.Helper()
+	futures := make([]spillway.Future, 0, count)
+	for i := first; i < first+count; i++ {
+		f, err := p.PublishAsync(ctx, spillway.Message{Payload: payload(i)})
+		if err != nil {
+			t.Fatalf("publish %d: %v", i, err)
+		}
+		futures = append(futures, f)
+	}
+	for i, f := range futures {
+		if _, err := f.Wait(ctx); err != nil {
+			t.Fatalf("confirm %d: %v", first+i, err)
+		}
+	}
+}
+
+// receive takes count records in order from first on, and acknowledges them.
+func receive(t *testing.T, ctx context.Context, c *spillway.Consumer, first, count int) {
+	t.Helper()
+	for i := first; i < first+count; i++ {
+		d, err := c.Receive(ctx)
+		if err != nil {
+			t.Fatalf("receive %d: %v", i, err)
+		}
+		if string(d.Payload) != string(payload(i)) {
+			t.Fatalf("offset %d holds %q, want %q", d.Offset, d.Payload, payload(i))
+		}
+		if err := d.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func consumer(t *testing.T, ctx context.Context, c *spillway.Client, queue, group string, opts ...spillway.ConsumerOption) *spillway.Consumer {
+	t.Helper()
+	n, err := c.Consumer(ctx, queue, group, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// eventually waits for a state that the broker reaches by itself.
+func eventually(t *testing.T, ctx context.Context, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); {
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			t.Fatal("never: ", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestSpillAndCatchUp(t *testing.T) {
+	broker, client, ctx := start(t)
+	_ = broker
+	for _, durability := range durabilities {
+		t.Run(durability.String(), func(t *testing.T) {
+			queue := "spill-" + durability.String()
+			create(t, ctx, client, queue, spillway.SetDurability(durability),
+				spillway.SetWindowBytes(256<<10), spillway.SetMaxMessageBytes(4<<10))
+			slow := consumer(t, ctx, client, queue, "slow", spillway.WithMaxInFlight(10))
+			fast := consumer(t, ctx, client, queue, "fast")
+			p := producer(t, ctx, client, queue)
+			const n = 20_000
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				receive(t, ctx, fast, 0, n)
+			}()
+			publish(t, ctx, p, 0, n)
+			<-done
+			q, err := client.Admin().GetQueue(ctx, queue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if used := q.Stats.ResidentBytes + q.Stats.ProducerUnspent.Bytes; used > q.Tuning.WindowBytes {
+				t.Errorf("memory %d is beyond the window %d", used, q.Tuning.WindowBytes)
+			}
+			if q.Stats.SpilledMessages == 0 {
+				t.Error("nothing spilled: the test proves nothing")
+			}
+			// The laggard gets everything, in order, while new records come.
+			go publish(t, ctx, p, n, 1000)
+			receive(t, ctx, slow, 0, n+1000)
+			receive(t, ctx, fast, n, 1000)
+			eventually(t, ctx, "the queue is settled", func() bool {
+				q, err := client.Admin().GetQueue(ctx, queue)
+				return err == nil && q.Stats.DepthMessages == 0
+			})
+		})
+	}
+}
+
+func TestBlockWaitsAndSaysWhy(t *testing.T) {
+	_, client, ctx := start(t)
+	for _, durability := range durabilities {
+		t.Run(durability.String(), func(t *testing.T) {
+			queue := "block-" + durability.String()
+			create(t, ctx, client, queue, spillway.SetDurability(durability),
+				spillway.SetOverflow(spillway.Block), spillway.SetWindowMessages(100))
+			p := producer(t, ctx, client, queue)
+			n := consumer(t, ctx, client, queue, "g", spillway.WithMaxInFlight(1))
+			blocked := make(chan error, 1)
+			go func() {
+				for i := range 300 {
+					if _, err := p.PublishAsync(ctx, spillway.Message{Payload: payload(i)}); err != nil {
+						blocked <- err
+						return
+					}
+				}
+				blocked <- p.Flush(ctx)
+			}()
+			eventually(t, ctx, "the producer is told that the window is full", func() bool {
+				b, waits := p.Blocked()
+				return waits && b.Reason == spillway.ReasonWindowFull
+			})
+			why, err := client.Admin().Explain(ctx, queue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, stall := range why.Stalls {
+				found = found || stall.Reason == "WINDOW_FULL" && stall.EndsWhen != ""
+			}
+			if !found {
+				t.Errorf("Explain does not say it: %+v", why)
+			}
+			receive(t, ctx, n, 0, 300)
+			if err := <-blocked; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestRejectFailsAtOnce(t *testing.T) {
+	_, client, ctx := start(t)
+	for _, durability := range durabilities {
+		t.Run(durability.String(), func(t *testing.T) {
+			queue := "reject-" + durability.String()
+			create(t, ctx, client, queue, spillway.SetDurability(durability),
+				spillway.SetOverflow(spillway.Reject), spillway.SetWindowMessages(10))
+			p := producer(t, ctx, client, queue)
+			n := consumer(t, ctx, client, queue, "g", spillway.WithMaxInFlight(1))
+			kept := 0
+			var err error
+			for err == nil && kept < 1000 {
+				if _, err = p.Publish(ctx, spillway.Message{Payload: payload(kept)}); err == nil {
+					kept++
+				}
+			}
+			if !errors.Is(err, spillway.ErrQueueFull) {
+				t.Fatalf("after %d records: %v, want ErrQueueFull", kept, err)
+			}
+			receive(t, ctx, n, 0, kept)
+			eventually(t, ctx, "room is granted again", func() bool {
+				_, err := p.Publish(ctx, spillway.Message{Payload: payload(kept)})
+				return err == nil
+			})
+		})
+	}
+}
+
+func TestDropOldestTellsWhatIsGone(t *testing.T) {
+	broker, _, ctx := start(t)
+	for _, durability := range durabilities {
+		t.Run(durability.String(), func(t *testing.T) {
+			queue := "drop-" + durability.String()
+			gone := make(chan spillway.OffsetRange, 10_000)
+			client, err := spillway.Dial(ctx, broker.Address(), spillway.WithHooks(spillway.Hooks{
+				Gap: func(_ spillway.Stream, ranges []spillway.OffsetRange, reason spillway.GapReason) {
+					if reason != spillway.GapDropped {
+						t.Errorf("reason %v", reason)
+					}
+					for _, r := range ranges {
+						gone <- r
+					}
+				},
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close(ctx)
+			create(t, ctx, client, queue, spillway.SetDurability(durability),
+				spillway.SetOverflow(spillway.DropOldest), spillway.SetWindowMessages(100))
+			n := consumer(t, ctx, client, queue, "g", spillway.WithMaxInFlight(1))
+			p := producer(t, ctx, client, queue)
+			const count = 2000
+			publish(t, ctx, p, 0, count)
+			got := map[uint64]bool{}
+			for last := uint64(0); last != count-1; {
+				d, err := n.Receive(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				last = d.Offset
+				got[d.Offset] = true
+				if err := d.Ack(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			missing := count - len(got)
+			for missing > 0 {
+				select {
+				case r := <-gone:
+					missing -= int(r.Count)
+				case <-ctx.Done():
+					t.Fatalf("%d records neither came nor were told to be gone", missing)
+				}
+			}
+			if missing < 0 {
+				t.Errorf("%d records were told to be gone and came", -missing)
+			}
+		})
+	}
+}
+
+func TestReplay(t *testing.T) {
+	_, client, ctx := start(t)
+	create(t, ctx, client, "q", spillway.SetRetention(spillway.Limits),
+		spillway.SetWindowBytes(64<<10), spillway.SetMaxMessageBytes(4<<10))
+	p := producer(t, ctx, client, "q")
+	publish(t, ctx, p, 0, 1500)
+	// A break in time, so that a time can be asked for.
+	time.Sleep(20 * time.Millisecond)
+	middle := time.Now()
+	time.Sleep(20 * time.Millisecond)
+	publish(t, ctx, p, 1500, 1500)
+	for _, test := range []struct {
+		name        string
+		opts        []spillway.ReplayOption
+		first, last int
+	}{
+		{"all", []spillway.ReplayOption{spillway.Earliest(), spillway.UntilTail()}, 0, 3000},
+		{"between offsets", []spillway.ReplayOption{spillway.FromOffset(100), spillway.UntilOffset(2000)}, 100, 2000},
+		{"from a time", []spillway.ReplayOption{spillway.FromTime(middle), spillway.UntilTail()}, 1500, 3000},
+		{"until a time", []spillway.ReplayOption{spillway.Earliest(), spillway.UntilTime(middle)}, 0, 1500},
+		{"the last", []spillway.ReplayOption{spillway.Last(7), spillway.UntilTail()}, 2993, 3000},
+		{"nothing", []spillway.ReplayOption{spillway.FromOffset(3000), spillway.UntilTail()}, 3000, 3000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			next := test.first
+			for d, err := range client.Replay(ctx, "q", test.opts...) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d.Offset != uint64(next) || string(d.Payload) != string(payload(next)) {
+					t.Fatalf("got offset %d %q, want %d", d.Offset, d.Payload, next)
+				}
+				next++
+			}
+			if next != test.last {
+				t.Errorf("ended at %d, want %d", next, test.last)
+			}
+		})
+	}
+	t.Run("at a rate", func(t *testing.T) {
+		begin, n := time.Now(), 0
+		for _, err := range client.Replay(ctx, "q", spillway.FromOffset(0), spillway.UntilOffset(100), spillway.Rate(200)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n != 100 || time.Since(begin) < 300*time.Millisecond {
+			t.Errorf("%d records in %v at 200/s", n, time.Since(begin))
+		}
+	})
+	t.Run("below the head", func(t *testing.T) {
+		if _, err := client.Admin().PurgeQueueBefore(ctx, "q", 1000); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range client.Replay(ctx, "q", spillway.FromOffset(999)) {
+			var e *spillway.Error
+			if !errors.Is(err, spillway.ErrOutOfRange) || !errors.As(err, &e) || e.HeadOffset != 1000 {
+				t.Fatalf("%v, want OUT_OF_RANGE with head 1000", err)
+			}
+			return
+		}
+		t.Fatal("no error")
+	})
+}
+
+func TestGroupsSurviveARestart(t *testing.T) {
+	broker, client, ctx := start(t)
+	create(t, ctx, client, "q", spillway.SetMaxAttempts(2), spillway.SetBackoffInitial(10*time.Millisecond))
+	n := consumer(t, ctx, client, "q", "g")
+	p := producer(t, ctx, client, "q")
+	publish(t, ctx, p, 0, 10)
+	for i := range 10 {
+		d, err := n.Receive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case i < 5:
+			err = d.Ack()
+		case i == 5:
+			err = d.Nack(spillway.Park, 0, "odd")
+		case i == 6:
+			err = d.Nack(spillway.Skip, 0, "")
+		case i == 7:
+			err = d.Nack(spillway.Retry, time.Hour, "later")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	group := func() *spillway.Group {
+		groups, err := client.Admin().ListGroups(ctx, "q")
+		if err != nil || len(groups) != 1 {
+			t.Fatal(groups, err)
+		}
+		return groups[0]
+	}
+	eventually(t, ctx, "the settles arrived", func() bool { return group().Parked == 1 && group().CursorOffset == 7 })
+	if err := n.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.Stop(25 * time.Second); err != nil {
+		t.Fatalf("a clean stop: %v", err)
+	}
+	if err := broker.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "the group is back", func() bool {
+		groups, err := client.Admin().ListGroups(ctx, "q")
+		return err == nil && len(groups) == 1
+	})
+	if g := group(); g.CursorOffset != 7 || g.Parked != 1 {
+		t.Fatalf("after the restart: %+v", g)
+	}
+	again := consumer(t, ctx, client, "q", "g")
+	seen := map[uint64]bool{}
+	for range 3 {
+		d, err := again.Receive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[d.Offset] = true
+		if err := d.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !seen[7] || !seen[8] || !seen[9] {
+		t.Errorf("came again: %v", seen)
+	}
+	released, err := client.Admin().ReleaseParked(ctx, "q", "g")
+	if err != nil || released != 1 {
+		t.Fatal(released, err)
+	}
+	d, err := again.Receive(ctx)
+	if err != nil || d.Offset != 5 {
+		t.Fatal(d, err)
+	}
+}
+
+func TestMembersShareAndHandOver(t *testing.T) {
+	broker, first, ctx := start(t)
+	second := dial(t, ctx, broker)
+	create(t, ctx, first, "q")
+	a := consumer(t, ctx, first, "q", "g", spillway.WithMaxInFlight(5))
+	b := consumer(t, ctx, second, "q", "g", spillway.WithMaxInFlight(5))
+	p := producer(t, ctx, first, "q")
+	publish(t, ctx, p, 0, 10)
+	held, err := a.Receive(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = held
+	if _, err := b.Receive(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// a goes away with what it holds; b gets it at once.
+	if err := a.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint64]bool{}
+	for len(seen) < 9 {
+		d, err := b.Receive(ctx)
+		if err != nil {
+			t.Fatalf("after %v: %v", seen, err)
+		}
+		seen[d.Offset] = true
+		if err := d.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !seen[held.Offset] {
+		t.Error("what the member held was not handed over")
+	}
+	exclusive := consumer(t, ctx, first, "q", "alone", spillway.WithMode(spillway.Exclusive))
+	if _, err := second.Consumer(ctx, "q", "alone"); !errors.Is(err, spillway.ErrExclusive) {
+		t.Errorf("a second member: %v", err)
+	}
+	_ = exclusive
+}
+
+func TestDrainAndReturnGoUnnoticed(t *testing.T) {
+	broker, client, ctx := start(t)
+	for _, durability := range durabilities {
+		create(t, ctx, client, "q-"+durability.String(), spillway.SetDurability(durability))
+	}
+	var producers []*spillway.Producer
+	var consumers []*spillway.Consumer
+	for _, durability := range durabilities {
+		producers = append(producers, producer(t, ctx, client, "q-"+durability.String()))
+		consumers = append(consumers, consumer(t, ctx, client, "q-"+durability.String(), "g"))
+	}
+	for _, p := range producers {
+		publish(t, ctx, p, 0, 100)
+	}
+	begin := time.Now()
+	if err := broker.Stop(25 * time.Second); err != nil {
+		t.Fatalf("SIGTERM: %v", err)
+	}
+	t.Logf("stopped in %v", time.Since(begin))
+	if err := broker.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	// The same producers and consumers go on; even what was in memory is there.
+	for _, p := range producers {
+		publish(t, ctx, p, 100, 100)
+	}
+	for _, n := range consumers {
+		got := map[uint64]bool{}
+		for len(got) < 200 {
+			d, err := n.Receive(ctx)
+			if err != nil {
+				t.Fatalf("after %d: %v", len(got), err)
+			}
+			if string(d.Payload) != string(payload(int(d.Offset))) {
+				t.Fatalf("offset %d holds %q", d.Offset, d.Payload)
+			}
+			got[d.Offset] = true
+			if err := d.Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestTuningChangesWhileItRuns(t *testing.T) {
+	_, client, ctx := start(t)
+	create(t, ctx, client, "q", spillway.SetOverflow(spillway.Block), spillway.SetWindowMessages(10))
+	p := producer(t, ctx, client, "q")
+	consumer(t, ctx, client, "q", "g", spillway.WithMaxInFlight(1))
+	done := make(chan error, 1)
+	go func() {
+		for i := range 50 {
+			if _, err := p.PublishAsync(ctx, spillway.Message{Payload: payload(i)}); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- p.Flush(ctx)
+	}()
+	eventually(t, ctx, "the producer waits", func() bool { _, waits := p.Blocked(); return waits })
+	if _, err := client.Admin().UpdateQueue(ctx, "q", 9, spillway.SetWindowMessages(100)); !errors.Is(err, spillway.ErrRevisionMismatch) {
+		t.Errorf("a stale revision: %v", err)
+	}
+	q, err := client.Admin().UpdateQueue(ctx, "q", 1, spillway.SetWindowMessages(100))
+	if err != nil || q.Revision != 2 {
+		t.Fatal(q, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Admin().UpdateQueue(ctx, "q", 0, spillway.SetWindowBytes(1)); !errors.Is(err, spillway.ErrInvalidArgument) {
+		t.Errorf("an impossible window: %v", err)
+	}
+}
+
+func TestOpenMistakesAreTyped(t *testing.T) {
+	_, client, ctx := start(t)
+	if _, err := client.Producer(ctx, "typo"); !errors.Is(err, spillway.ErrNotFound) {
+		t.Errorf("an unknown queue: %v", err)
+	}
+	if _, err := client.Admin().CreateQueue(ctx, "../etc"); !errors.Is(err, spillway.ErrInvalidArgument) {
+		t.Errorf("a path for a name: %v", err)
+	}
+	create(t, ctx, client, "q", spillway.SetMaxMessageBytes(2048))
+	if _, err := client.Admin().CreateQueue(ctx, "q"); !errors.Is(err, spillway.ErrAlreadyExists) {
+		t.Errorf("a second creation: %v", err)
+	}
+	p := producer(t, ctx, client, "q")
+	if _, err := p.Publish(ctx, spillway.Message{Payload: make([]byte, 4096)}); !errors.Is(err, spillway.ErrTooLarge) {
+		t.Errorf("a large record: %v", err)
+	}
+	publish(t, ctx, p, 0, 1) // and the stream lives
+}
+
+func TestMetrics(t *testing.T) {
+	broker, client, ctx := start(t)
+	create(t, ctx, client, "q")
+	publish(t, ctx, producer(t, ctx, client, "q"), 0, 10)
+	eventually(t, ctx, "the metrics show the records", func() bool {
+		response, err := http.Get(broker.MetricsURL())
+		if err != nil {
+			return false
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		return err == nil && strings.Contains(string(text), `spillway_queue_depth_messages{queue="q"} 10`)
+	})
+}
+
+func TestTheProcessRefusesClearly(t *testing.T) {
+	broker, _, _ := start(t)
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"a data folder in use", []string{"--data-dir", broker.Data(), "--listen", "127.0.0.1:0", "--http-listen", ""}, 1, "in use"},
+		{"an unknown flag", []string{"--no-such-flag"}, 2, "no-such-flag"},
+		{"an impossible value", []string{"--max-queues", "0"}, 2, "max_queues must be 1 to"},
+		{"an open address", []string{"--listen", "0.0.0.0:0"}, 2, "insecure"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cmd := exec.Command(os.Getenv("SPILLWAYD"), test.args...)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != test.code || !strings.Contains(string(out), test.says) {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
