@@ -72,19 +72,26 @@ func payload(i int) []byte { return fmt.Appendf(nil, "record %d %s", i, strings.
 // publish sends records first … first+count-1 and waits for every confirmation.
 func publish(t *testing.T, ctx context.Context, p *spillway.Producer, first, count int) {
 	t.Helper()
+	if err := tryPublish(ctx, p, first, count); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tryPublish(ctx context.Context, p *spillway.Producer, first, count int) error {
 	futures := make([]spillway.Future, 0, count)
 	for i := first; i < first+count; i++ {
 		f, err := p.PublishAsync(ctx, spillway.Message{Payload: payload(i)})
 		if err != nil {
-			t.Fatalf("publish %d: %v", i, err)
+			return fmt.Errorf("publish %d: %w", i, err)
 		}
 		futures = append(futures, f)
 	}
 	for i, f := range futures {
 		if _, err := f.Wait(ctx); err != nil {
-			t.Fatalf("confirm %d: %v", first+i, err)
+			return fmt.Errorf("confirm %d: %w", first+i, err)
 		}
 	}
+	return nil
 }
 
 // receive takes count records in order from first on, and acknowledges them.
@@ -136,13 +143,12 @@ func TestSpillAndCatchUp(t *testing.T) {
 			fast := consumer(t, ctx, client, queue, "fast")
 			p := producer(t, ctx, client, queue)
 			const n = 20_000
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				receive(t, ctx, fast, 0, n)
-			}()
-			publish(t, ctx, p, 0, n)
-			<-done
+			sent := make(chan error, 1)
+			go func() { sent <- tryPublish(ctx, p, 0, n) }()
+			receive(t, ctx, fast, 0, n)
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
 			q, err := client.Admin().GetQueue(ctx, queue)
 			if err != nil {
 				t.Fatal(err)
@@ -154,9 +160,13 @@ func TestSpillAndCatchUp(t *testing.T) {
 				t.Error("nothing spilled: the test proves nothing")
 			}
 			// The laggard gets everything, in order, while new records come.
-			go publish(t, ctx, p, n, 1000)
+			more := make(chan error, 1)
+			go func() { more <- tryPublish(ctx, p, n, 1000) }()
 			receive(t, ctx, slow, 0, n+1000)
 			receive(t, ctx, fast, n, 1000)
+			if err := <-more; err != nil {
+				t.Fatal(err)
+			}
 			eventually(t, ctx, "the queue is settled", func() bool {
 				q, err := client.Admin().GetQueue(ctx, queue)
 				return err == nil && q.Stats.DepthMessages == 0
@@ -587,7 +597,7 @@ func TestTheProcessRefusesClearly(t *testing.T) {
 		code int
 		says string
 	}{
-		{"a data folder in use", []string{"--data-dir", broker.Data(), "--listen", "127.0.0.1:0", "--http-listen", ""}, 1, "in use"},
+		{"a data folder in use", []string{"--data-dir", broker.Data(), "--listen", "127.0.0.1:0", "--http-listen", ""}, 1, "IN_USE"},
 		{"an unknown flag", []string{"--no-such-flag"}, 2, "no-such-flag"},
 		{"an impossible value", []string{"--max-queues", "0"}, 2, "max_queues must be 1 to"},
 		{"an open address", []string{"--listen", "0.0.0.0:0"}, 2, "insecure"},
