@@ -198,7 +198,8 @@ ReadResult ReadLane(const EntryTable& table, LaneState& lane, Position from, siz
       return {.err = Err::kTrimmed, .next = lane.record.trimmed};
     }
   }
-  result.err = c.err;
+  // What came before a damage is given; the next read, from there, meets it.
+  if (result.entries.empty()) result.err = c.err;
   result.why = c.why;
   return result;
 }

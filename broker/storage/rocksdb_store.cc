@@ -155,6 +155,7 @@ class RocksDbStore::Core {
                            done = std::move(done)](bool stopping) mutable {
       std::string why;
       const Err err = stopping ? Err::kUnavailable : LoadLane(*table_, *lane, &why);
+      Report(err, why);
       if (err != Err::kOk) return done(err, nullptr);
       commits_->Fence(lane, [this, replay = std::move(replay), done = std::move(done)](
                                 Err err, std::shared_ptr<Tenure> tenure, Position fence) mutable {
@@ -175,6 +176,7 @@ class RocksDbStore::Core {
       if (!stopping) {
         r.err = LoadLane(*table_, *lane, &r.why);
         if (r.err == Err::kOk) r = ReadLane(*table_, *lane, from, max_bytes);
+        Report(r.err, r.why);
       }
       done(r.err, std::move(r.entries), r.next);
     };
@@ -276,6 +278,10 @@ class RocksDbStore::Core {
     return lane;
   }
 
+  void Report(Err err, const std::string& why) const {
+    if (err == Err::kCorrupt && options_.on_damage) options_.on_damage(why);
+  }
+
   void HandOver(const std::shared_ptr<Tenure>& tenure, Position fence, const Replay& replay,
                 const Acquired& done, bool stopping) {
     if (stopping) return done(Err::kUnavailable, nullptr);
@@ -284,6 +290,7 @@ class RocksDbStore::Core {
     // Someone else took it while it was replayed; what the replay met is theirs.
     const Err lost = tenure->error.load(std::memory_order_acquire);
     if (lost != Err::kOk) err = lost;
+    Report(err, why);
     if (err != Err::kOk) return done(err, nullptr);
     done(Err::kOk, std::make_unique<RocksDbOwner>(*commits_, tenure));
   }

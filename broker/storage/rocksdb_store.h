@@ -60,6 +60,9 @@ struct RocksDbOptions {
   uint64_t reserve_bytes = uint64_t{64} << 20;
   uint64_t reserve_release_bytes = uint64_t{256} << 20;
   uint64_t disk_check_interval_ms = 100;
+  // Called on a thread of the store with what was found when a lane is answered
+  // with kCorrupt; must not block.
+  std::function<void(std::string)> on_damage;
   // For tests; by default the file system is asked.
   DiskSpaceFn disk_space;
   rocksdb::Env* env = nullptr;
