@@ -7,15 +7,21 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -201,6 +207,10 @@ class Daemon {
                       server_->TakeLongestRound());
     });
     server_->Start(broker_.get());
+    if (auto failed = AwaitReady()) {
+      Log(Severity::kError, "cannot restore the queues", {{"message", failed->message}});
+      return 1;
+    }
     if (!settings().ports_file.empty() &&
         !WritePorts(settings().ports_file, server_->port(), metrics_.port())) {
       Log(Severity::kError, "cannot write the ports", {{"ports_file", settings().ports_file}});
@@ -216,7 +226,22 @@ class Daemon {
     return 0;
   }
 
-  // Waits for signals; a drain ends through done_.
+  // Until the queues are restored, or cannot be. Clients may connect meanwhile and
+  // are told to try again.
+  std::optional<Error> AwaitReady() {
+    while (true) {
+      std::promise<std::pair<bool, std::optional<Error>>> asked;
+      server_->OnShard([&asked](runtime::Broker* broker) {
+        asked.set_value({broker->ready(), broker->failure()});
+      });
+      const auto [ready, failure] = asked.get_future().get();
+      if (failure) return failure;
+      if (ready) return std::nullopt;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+
+  // Waits for signals; a drain ends through drained_.
   int Loop() {
     bool draining = false;
     MonoNanos give_up_at = 0;
