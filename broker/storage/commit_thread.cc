@@ -198,7 +198,8 @@ void CommitThread::Run() {
 
 size_t CommitThread::Cycle(std::vector<Op>& ops, size_t begin) {
   ++cycle_;
-  rocksdb::WriteBatch batch;
+  rocksdb::WriteBatch& batch = batch_;
+  batch.Clear();  // keeps its memory
   size_t end = begin;
   size_t bytes = 0;
   bool sync = false;

@@ -128,6 +128,7 @@ class CommitThread {
   bool ended_ = false;      // guarded by mu_; the thread takes nothing more
 
   // The thread's own.
+  rocksdb::WriteBatch batch_;
   Epoch last_epoch_;
   uint64_t cycle_ = 0;
   uint64_t bytes_since_sweep_ = 0;

@@ -88,8 +88,9 @@ std::string Kind_(const std::string& path) {
 }
 
 TEST(RocksDbDamage, IsDetectedOrHarmless) {
-  constexpr int kCases = 200;
-  const uint64_t seed = 20250101;
+  const uint64_t cases = Amount("SPILLWAY_DAMAGE_CASES", 200);
+  const uint64_t seed = Amount("SPILLWAY_SEED", 1);
+  SCOPED_TRACE("SPILLWAY_SEED=" + std::to_string(seed));
   RocksDbHarness h({}, seed);
   Random& random = h.random();
   // Several opens, flushed files of each family, logs that are not empty.
@@ -127,9 +128,9 @@ TEST(RocksDbDamage, IsDetectedOrHarmless) {
                                           "SST",      "SST",  "SST",     "MANIFEST",
                                           "MANIFEST", "mark", "CURRENT", "FORMAT"};
   std::map<std::string, int> detected, harmless;
-  for (int i = 0; i < kCases; ++i) {
+  for (uint64_t i = 0; i < cases; ++i) {
     restore();
-    const std::string kind = kinds[static_cast<size_t>(i) % kinds.size()];
+    const std::string kind = kinds[i % kinds.size()];
     const auto& of_kind = files[kind];
     const std::string file = options.path + of_kind[random.Below(of_kind.size())];
     std::string bytes = *ReadWholeFile(file);

@@ -15,6 +15,12 @@
 
 namespace spillway::storage {
 
+// How much of a test to do: the slice of every run, or what the environment asks.
+inline uint64_t Amount(const char* variable, uint64_t slice) {
+  const char* asked = std::getenv(variable);
+  return asked == nullptr ? slice : std::strtoull(asked, nullptr, 10);
+}
+
 // A folder that goes with its object.
 class TempFolder {
  public:

@@ -54,16 +54,16 @@ std::map<uint32_t, Offset> RunAndKill(const std::string& folder, uint64_t seed, 
 }
 
 TEST(RocksDbKill, AcknowledgedSurvives) {
-  constexpr int kCycles = 25;
-  const uint64_t seed = SystemSeed();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  const uint64_t cycles = Amount("SPILLWAY_KILL_CYCLES", 25);
+  const uint64_t seed = Amount("SPILLWAY_SEED", SystemSeed());
+  SCOPED_TRACE("SPILLWAY_SEED=" + std::to_string(seed));
   Random random(seed);
   TempFolder temp;
   const std::string folder = temp.path() + "/data";
   uint64_t total = 0;
   std::map<uint32_t, Offset> kept;
-  for (int cycle = 0; cycle < kCycles; ++cycle) {
-    for (auto [lane, offset] : RunAndKill(folder, seed + static_cast<uint64_t>(cycle), random)) {
+  for (uint64_t cycle = 0; cycle < cycles; ++cycle) {
+    for (auto [lane, offset] : RunAndKill(folder, seed + cycle, random)) {
       kept[lane] = std::max(kept[lane], offset);
     }
     RocksDbOptions options = SmallOptions(folder);

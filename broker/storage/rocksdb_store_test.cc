@@ -164,7 +164,9 @@ INSTANTIATE_TEST_SUITE_P(Of, RocksDbTornTail, ::testing::Bool(), [](const auto& 
 });
 
 TEST(RocksDbRecovery, ManyPowerFailures) {
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
+  const uint64_t first = Amount("SPILLWAY_SEED", 1);
+  const uint64_t last = first + Amount("SPILLWAY_POWER_FAILURES", 60) / 3;
+  for (uint64_t seed = first; seed < last; ++seed) {
     RocksDbHarness h({}, seed);
     Driver drive(h);
     Random random(seed);
