@@ -1,152 +1,260 @@
 #include "broker/observe/metrics.h"
 
-#include <map>
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <exception>
+#include <initializer_list>
+#include <limits>
 #include <mutex>
-#include <string>
+#include <sstream>
 #include <utility>
 #include <vector>
 
-#include "broker/base/registry.gen.h"
-#include "prometheus/collectable.h"
-#include "prometheus/exposer.h"
-#include "prometheus/metric_family.h"
-
 namespace spillway::observe {
+namespace {
 
 namespace pb = ::spillway::v1;
+namespace metric = registry::metric;
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 
-namespace {
-
-// Families in the making, by name.
-class Families {
+// Gathers the samples of a page, family by family.
+class PageMaker {
  public:
-  void Add(const registry::Metric& metric, std::vector<std::string> labels, double value) {
-    auto [it, fresh] = index_.emplace(std::string(metric.name), out_.size());
-    if (fresh) {
-      MetricFamily family;
-      family.name = std::string(metric.name);
-      family.help = std::string(metric.help);
-      family.type = metric.kind == registry::MetricKind::kCounter ? prometheus::MetricType::Counter
-                                                                  : prometheus::MetricType::Gauge;
-      out_.push_back(std::move(family));
-    }
-    MetricFamily& family = out_[it->second];
-    ClientMetric point;
-    for (size_t i = 0; i < labels.size(); ++i) {
-      point.label.push_back({std::string(metric.labels[i]), std::move(labels[i])});
-    }
-    if (family.type == prometheus::MetricType::Counter) {
-      point.counter.value = value;
+  // Label values in the order of the registry's names.
+  void Add(const registry::Metric& what, double value,
+           std::initializer_list<std::string_view> labels = {}) {
+    ClientMetric& sample = NewSample(what, labels);
+    if (what.kind == registry::MetricKind::kCounter) {
+      sample.counter.value = value;
     } else {
-      point.gauge.value = value;
+      sample.gauge.value = value;
     }
-    family.metric.push_back(std::move(point));
   }
-  std::vector<MetricFamily> Take() { return std::move(out_); }
+
+  void AddHistogram(const registry::Metric& what, const LoopHistogram& histogram) {
+    ClientMetric& sample = NewSample(what, {});
+    uint64_t cumulative = 0;
+    for (size_t i = 0; i < histogram.counts.size(); ++i) {
+      cumulative += histogram.counts[i];
+      const double bound = i < LoopHistogram::kBounds.size()
+                               ? LoopHistogram::kBounds[i]
+                               : std::numeric_limits<double>::infinity();
+      sample.histogram.bucket.push_back({.cumulative_count = cumulative, .upper_bound = bound});
+    }
+    sample.histogram.sample_count = cumulative;
+    sample.histogram.sample_sum = histogram.sum;
+  }
+
+  std::vector<MetricFamily> Take() { return std::move(families_); }
 
  private:
-  std::map<std::string, size_t> index_;
-  std::vector<MetricFamily> out_;
+  ClientMetric& NewSample(const registry::Metric& what,
+                          std::initializer_list<std::string_view> labels) {
+    auto [it, added] = index_.try_emplace(what.name, families_.size());
+    if (added) {
+      MetricFamily family;
+      family.name = std::string(what.name);
+      family.help = std::string(what.help);
+      switch (what.kind) {
+        case registry::MetricKind::kCounter:
+          family.type = prometheus::MetricType::Counter;
+          break;
+        case registry::MetricKind::kGauge:
+          family.type = prometheus::MetricType::Gauge;
+          break;
+        case registry::MetricKind::kHistogram:
+          family.type = prometheus::MetricType::Histogram;
+          break;
+      }
+      families_.push_back(std::move(family));
+    }
+    ClientMetric sample;
+    size_t i = 0;
+    for (const std::string_view value : labels) {
+      sample.label.push_back({std::string(what.labels[i++]), std::string(value)});
+    }
+    families_[it->second].metric.push_back(std::move(sample));
+    return families_[it->second].metric.back();
+  }
+
+  std::vector<MetricFamily> families_;
+  std::map<std::string_view, size_t> index_;
 };
 
-double Ratio(uint64_t used, uint64_t of) {
-  return of == 0 ? 0 : static_cast<double>(used) / static_cast<double>(of);
+double Ratio(uint64_t part, uint64_t whole) {
+  return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-void AddQueue(const std::string& name, const pb::QueueStats& s, Families* out) {
-  namespace m = registry::metric;
-  const auto add = [&](const registry::Metric& metric, uint64_t value) {
-    out->Add(metric, {name}, static_cast<double>(value));
+// Sums what can be summed; the age is the highest.
+void AddTo(const pb::Queue& from, pb::Queue* to) {
+  pb::QueueStats* sum = to->mutable_stats();
+  const pb::QueueStats& s = from.stats();
+#define SPILLWAY_SUM(field) sum->set_##field(sum->field() + s.field())
+  SPILLWAY_SUM(depth_messages);
+  SPILLWAY_SUM(depth_bytes);
+  SPILLWAY_SUM(resident_bytes);
+  SPILLWAY_SUM(disk_bytes);
+  SPILLWAY_SUM(published_messages_total);
+  SPILLWAY_SUM(published_bytes_total);
+  SPILLWAY_SUM(delivered_messages_total);
+  SPILLWAY_SUM(delivered_bytes_total);
+  SPILLWAY_SUM(settled_messages_total);
+  SPILLWAY_SUM(spilled_messages_total);
+  SPILLWAY_SUM(spilled_bytes_total);
+  SPILLWAY_SUM(unspilled_messages_total);
+  SPILLWAY_SUM(dropped_messages_total);
+  SPILLWAY_SUM(duplicates_total);
+  SPILLWAY_SUM(redelivered_messages_total);
+#undef SPILLWAY_SUM
+  sum->set_oldest_age_ms(std::max(sum->oldest_age_ms(), s.oldest_age_ms()));
+  pb::Credit* unspent = sum->mutable_producer_unspent();
+  unspent->set_messages(unspent->messages() + s.producer_unspent().messages());
+  unspent->set_bytes(unspent->bytes() + s.producer_unspent().bytes());
+  pb::QueueTuning* tuning = to->mutable_tuning();
+  tuning->set_window_bytes(tuning->window_bytes() + from.tuning().window_bytes());
+  tuning->set_disk_quota_bytes(tuning->disk_quota_bytes() + from.tuning().disk_quota_bytes());
+}
+
+void AddQueue(const pb::Queue& queue, PageMaker* page) {
+  const pb::QueueStats& s = queue.stats();
+  const std::string& name = queue.name();
+  auto add = [&](const registry::Metric& what, uint64_t value) {
+    page->Add(what, static_cast<double>(value), {name});
   };
-  add(m::kQueueDepthMessages, s.depth_messages());
-  add(m::kQueueDepthBytes, s.depth_bytes());
-  add(m::kPublishedMessagesTotal, s.published_messages_total());
-  add(m::kPublishedBytesTotal, s.published_bytes_total());
-  add(m::kDeliveredMessagesTotal, s.delivered_messages_total());
-  add(m::kDeliveredBytesTotal, s.delivered_bytes_total());
-  add(m::kSettledMessagesTotal, s.settled_messages_total());
-  add(m::kRedeliveredMessagesTotal, s.redelivered_messages_total());
-  add(m::kDuplicatesTotal, s.duplicates_total());
-  add(m::kDroppedMessagesTotal, s.dropped_messages_total());
-  add(m::kSpillMessagesTotal, s.spilled_messages_total());
-  add(m::kSpillBytesTotal, s.spilled_bytes_total());
-  add(m::kUnspillMessagesTotal, s.unspilled_messages_total());
-  out->Add(m::kQueueOldestAgeSeconds, {name}, static_cast<double>(s.oldest_age_ms()) / 1e3);
-  out->Add(m::kCreditsAvailable, {name, "producer", "messages"},
-           static_cast<double>(s.producer_unspent().messages()));
-  out->Add(m::kCreditsAvailable, {name, "producer", "bytes"},
-           static_cast<double>(s.producer_unspent().bytes()));
+  add(metric::kQueueDepthMessages, s.depth_messages());
+  add(metric::kQueueDepthBytes, s.depth_bytes());
+  page->Add(metric::kQueueOccupancyRatio, Ratio(s.resident_bytes(), queue.tuning().window_bytes()),
+            {name, "memory"});
+  page->Add(metric::kQueueOccupancyRatio, Ratio(s.disk_bytes(), queue.tuning().disk_quota_bytes()),
+            {name, "disk"});
+  page->Add(metric::kQueueOldestAgeSeconds, static_cast<double>(s.oldest_age_ms()) / 1000, {name});
+  add(metric::kPublishedMessagesTotal, s.published_messages_total());
+  add(metric::kPublishedBytesTotal, s.published_bytes_total());
+  add(metric::kDeliveredMessagesTotal, s.delivered_messages_total());
+  add(metric::kDeliveredBytesTotal, s.delivered_bytes_total());
+  add(metric::kSettledMessagesTotal, s.settled_messages_total());
+  add(metric::kRedeliveredMessagesTotal, s.redelivered_messages_total());
+  add(metric::kDuplicatesTotal, s.duplicates_total());
+  add(metric::kDroppedMessagesTotal, s.dropped_messages_total());
+  add(metric::kSpillMessagesTotal, s.spilled_messages_total());
+  add(metric::kSpillBytesTotal, s.spilled_bytes_total());
+  add(metric::kUnspillMessagesTotal, s.unspilled_messages_total());
+  page->Add(metric::kCreditsAvailable, static_cast<double>(s.producer_unspent().messages()),
+            {name, "producer", "messages"});
+  page->Add(metric::kCreditsAvailable, static_cast<double>(s.producer_unspent().bytes()),
+            {name, "producer", "bytes"});
 }
 
-void Sum(const pb::QueueStats& from, pb::QueueStats* to) {
-  const auto* descriptor = pb::QueueStats::descriptor();
-  const auto* reflection = pb::QueueStats::GetReflection();
-  for (int i = 0; i < descriptor->field_count(); ++i) {
-    const auto* field = descriptor->field(i);
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_UINT64) continue;
-    reflection->SetUInt64(to, field,
-                          reflection->GetUInt64(*to, field) + reflection->GetUInt64(from, field));
+void AddBroker(const pb::WatchResponse& snapshot, const ServiceStats& service, PageMaker* page) {
+  const pb::BrokerStats& b = snapshot.broker();
+  page->Add(metric::kMemoryBytes, static_cast<double>(b.memory_used_bytes()), {"records"});
+  page->Add(metric::kMemoryBytes, static_cast<double>(b.resident_memory_bytes()), {"process"});
+  page->Add(metric::kMemoryBudgetBytes, static_cast<double>(b.memory_budget_bytes()));
+  page->Add(metric::kDiskFreeBytes, static_cast<double>(b.disk_free_bytes()));
+  page->Add(metric::kStoreBytes, static_cast<double>(b.store_bytes()));
+  uint64_t producers = 0, consumers = 0, readers = 0;
+  for (const pb::Queue& queue : snapshot.queues()) {
+    producers += queue.stats().producers();
+    consumers += queue.stats().consumers();
+    readers += queue.stats().readers();
   }
+  page->Add(metric::kSessions, static_cast<double>(producers), {"PRODUCER"});
+  page->Add(metric::kSessions, static_cast<double>(consumers), {"CONSUMER"});
+  page->Add(metric::kSessions, static_cast<double>(readers), {"READER"});
+  page->Add(metric::kConnections, static_cast<double>(service.connections));
+  for (const registry::ErrorKindInfo& kind : registry::kErrorKinds) {
+    page->Add(metric::kErrorsTotal,
+              static_cast<double>(service.errors[static_cast<size_t>(kind.number)]), {kind.name});
+  }
+  page->AddHistogram(metric::kLoopLagSeconds, service.loop);
+  page->Add(metric::kDraining, b.draining() ? 1 : 0);
+  page->Add(metric::kBuildInfo, 1, {b.version()});
 }
 
 }  // namespace
 
-class Metrics::Collector : public prometheus::Collectable {
- public:
-  void Update(std::shared_ptr<const pb::WatchResponse> snapshot, int64_t longest_round_nanos) {
-    const std::lock_guard lock(mutex_);
-    snapshot_ = std::move(snapshot);
-    longest_round_nanos_ = longest_round_nanos;
-  }
+void LoopHistogram::Add(double seconds) {
+  const auto* bound = std::lower_bound(kBounds.begin(), kBounds.end(), seconds);
+  ++counts[static_cast<size_t>(bound - kBounds.begin())];
+  sum += seconds;
+}
 
+// Written by Update, read by the HTTP server's threads; they meet at a pointer.
+class Metrics::Page final : public prometheus::Collectable {
+ public:
+  void Set(std::vector<MetricFamily> families) {
+    auto fresh = std::make_shared<const std::vector<MetricFamily>>(std::move(families));
+    const std::lock_guard lock(mutex_);
+    families_ = std::move(fresh);
+  }
   std::vector<MetricFamily> Collect() const override {
-    namespace m = registry::metric;
-    std::shared_ptr<const pb::WatchResponse> snapshot;
+    std::shared_ptr<const std::vector<MetricFamily>> families;
     {
       const std::lock_guard lock(mutex_);
-      snapshot = snapshot_;
+      families = families_;
     }
-    if (!snapshot) return {};
-    Families out;
-    pb::QueueStats other;
-    int count = 0;
-    for (const pb::Queue& queue : snapshot->queues()) {
-      if (++count > kMaxQueues) {
-        Sum(queue.stats(), &other);
-        continue;
-      }
-      AddQueue(queue.name(), queue.stats(), &out);
-      out.Add(m::kQueueOccupancyRatio, {queue.name(), "memory"},
-              Ratio(queue.stats().resident_bytes(), queue.tuning().window_bytes()));
-      out.Add(m::kQueueOccupancyRatio, {queue.name(), "disk"},
-              Ratio(queue.stats().depth_bytes(), queue.tuning().disk_quota_bytes()));
-    }
-    if (count > kMaxQueues) AddQueue("other", other, &out);
-    const pb::BrokerStats& b = snapshot->broker();
-    out.Add(m::kMemoryBytes, {"resident"}, static_cast<double>(b.resident_memory_bytes()));
-    out.Add(m::kMemoryBytes, {"windows"}, static_cast<double>(b.memory_used_bytes()));
-    out.Add(m::kMemoryBudgetBytes, {}, static_cast<double>(b.memory_budget_bytes()));
-    out.Add(m::kDiskFreeBytes, {}, static_cast<double>(b.disk_free_bytes()));
-    out.Add(m::kStoreBytes, {}, static_cast<double>(b.store_bytes()));
-    return out.Take();
+    return families == nullptr ? std::vector<MetricFamily>() : *families;
   }
 
  private:
   mutable std::mutex mutex_;
-  std::shared_ptr<const pb::WatchResponse> snapshot_;  // guarded by mutex_
-  int64_t longest_round_nanos_ = 0;                    // guarded by mutex_
+  std::shared_ptr<const std::vector<MetricFamily>> families_;  // guarded by mutex_
 };
 
 class Metrics::Server {
  public:
-  explicit Server(const std::string& address) : exposer_(address, 2) {}
-  prometheus::Exposer exposer_;
+  explicit Server(const std::string& address) : exposer(address, 2) {}
+  prometheus::Exposer exposer;
 };
 
-Metrics::Metrics() : collector_(std::make_shared<Collector>()) {}
+Metrics::Metrics() : page_(std::make_shared<Page>()) {}
 Metrics::~Metrics() = default;
+
+void Metrics::CountReasons(const pb::WatchResponse& snapshot) {
+  std::map<std::string, int> reasons;
+  for (const pb::Queue& queue : snapshot.queues()) {
+    const int reason = queue.stats().reason();
+    if (reason == pb::CREDIT_REASON_UNSPECIFIED) continue;
+    reasons[queue.name()] = reason;
+    const auto before = last_reasons_.find(queue.name());
+    if (before == last_reasons_.end() || before->second != reason) ++reason_starts_[reason];
+  }
+  last_reasons_ = std::move(reasons);
+}
+
+void Metrics::Update(const pb::WatchResponse& snapshot, const ServiceStats& service) {
+  CountReasons(snapshot);
+  PageMaker page;
+  pb::Queue other;
+  other.set_name("_other");
+  for (int i = 0; i < snapshot.queues_size(); ++i) {
+    if (i < kMaxQueues) {
+      AddQueue(snapshot.queues(i), &page);
+    } else {
+      AddTo(snapshot.queues(i), &other);
+    }
+  }
+  if (snapshot.queues_size() > kMaxQueues) AddQueue(other, &page);
+  for (int reason = 1; reason <= pb::CreditReason_MAX; ++reason) {
+    constexpr std::string_view kPrefix = "CREDIT_REASON_";
+    const std::string& name = pb::CreditReason_Name(static_cast<pb::CreditReason>(reason));
+    page.Add(metric::kBackpressureSignalsTotal, static_cast<double>(reason_starts_[reason]),
+             {std::string_view(name).substr(kPrefix.size())});
+  }
+  AddBroker(snapshot, service, &page);
+  page_->Set(page.Take());
+}
+
+std::string Metrics::Text() const {
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, page_->Collect());
+  return out.str();
+}
 
 Status Metrics::Serve(const std::string& address) {
   try {
@@ -154,19 +262,14 @@ Status Metrics::Serve(const std::string& address) {
   } catch (const std::exception& e) {
     return InvalidArgument("http_listen", "cannot listen on " + address + ": " + e.what());
   }
-  server_->exposer_.RegisterCollectable(collector_);
+  server_->exposer.RegisterCollectable(page_);
   return Unit{};
 }
 
 int Metrics::port() const {
   if (!server_) return 0;
-  const auto ports = server_->exposer_.GetListeningPorts();
+  const auto ports = server_->exposer.GetListeningPorts();
   return ports.empty() ? 0 : ports.front();
-}
-
-void Metrics::Update(std::shared_ptr<const pb::WatchResponse> snapshot,
-                     int64_t longest_round_nanos) {
-  collector_->Update(std::move(snapshot), longest_round_nanos);
 }
 
 }  // namespace spillway::observe

@@ -1,18 +1,38 @@
-// The numbers of the broker as Prometheus reads them.
+// The page /metrics: families of proto/registry.toml, made once a second.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
 #include "broker/base/error.h"
+#include "broker/base/registry.gen.h"
 #include "spillway/v1/admin.pb.h"
 
 namespace spillway::observe {
 
-// Serves /metrics from the last snapshot that it was given, so that a scrape
-// never touches the shard. Beyond 1,000 queues the rest is summed under the queue
-// "other". Thread-safe.
+// A histogram that the shard's thread fills. Bounds in seconds.
+struct LoopHistogram {
+  static constexpr std::array<double, 10> kBounds = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
+                                                     0.005,  0.01,    0.05,   0.1,   1.0};
+  std::array<uint64_t, kBounds.size() + 1> counts{};  // of each bucket alone
+  double sum = 0;
+  void Add(double seconds);
+};
+
+// What the service knows and a snapshot does not say.
+struct ServiceStats {
+  LoopHistogram loop;
+  std::array<uint64_t, registry::kErrorKinds.size() + 1> errors{};  // by ErrorKind
+  uint64_t connections = 0;
+};
+
+// Serves /metrics from the page that was made last, so that a scrape never
+// touches the shard. Beyond kMaxQueues, in order of name, queues are summed up
+// under the name "_other".
+// Thread-safety: Update is called on one thread; the rest as you like.
 class Metrics {
  public:
   static constexpr int kMaxQueues = 1'000;
@@ -22,14 +42,20 @@ class Metrics {
   // Listens on host:port (port 0: a free one). The error says why not.
   Status Serve(const std::string& address);
   int port() const;
-  // About once a second.
-  void Update(std::shared_ptr<const ::spillway::v1::WatchResponse> snapshot,
-              int64_t longest_round_nanos);
+  // Makes the page anew; about once a second.
+  void Update(const ::spillway::v1::WatchResponse& snapshot, const ServiceStats& service);
+  // The page as Prometheus reads it.
+  std::string Text() const;
 
  private:
-  class Collector;
+  class Page;
   class Server;
-  std::shared_ptr<Collector> collector_;
+  void CountReasons(const ::spillway::v1::WatchResponse& snapshot);
+
+  // Update's thread only: the reasons that were seen last, and how often each began.
+  std::map<std::string, int> last_reasons_;
+  std::map<int, uint64_t> reason_starts_;
+  const std::shared_ptr<Page> page_;
   std::unique_ptr<Server> server_;
 };
 

@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -27,6 +28,7 @@
 #include "absl/strings/str_cat.h"
 #include "broker/base/clock.h"
 #include "broker/base/random.h"
+#include "broker/base/version.h"
 #include "broker/config/settings.h"
 #include "broker/observe/log.h"
 #include "broker/observe/metrics.h"
@@ -41,7 +43,6 @@ namespace {
 using observe::Log;
 using observe::Severity;
 
-constexpr const char* kVersion = "1.0.0-dev";
 constexpr size_t kLargestRecordBytes = (size_t{64} << 20) + (size_t{64} << 10);
 
 Severity SeverityOf(const std::string& level) {
@@ -203,8 +204,11 @@ class Daemon {
       auto snapshot = broker->Snapshot({});
       if (!snapshot) return;
       snapshot->mutable_broker()->set_version(kVersion);
-      metrics_.Update(std::make_shared<const ::spillway::v1::WatchResponse>(std::move(*snapshot)),
-                      server_->TakeLongestRound());
+      std::copy(server_->errors().begin(), server_->errors().end(), service_stats_.errors.begin());
+      metrics_.Update(*snapshot, service_stats_);
+    });
+    server_->OnRound([this](MonoNanos round) {
+      service_stats_.loop.Add(static_cast<double>(round) / (1e3 * kNanosPerMilli));
     });
     server_->Start(broker_.get());
     if (auto failed = AwaitReady()) {
@@ -306,6 +310,7 @@ class Daemon {
   int signals_ = -1;
   RealClock clock_;
   observe::Metrics metrics_;
+  observe::ServiceStats service_stats_;  // shard's thread only
   // Destroyed in the opposite order: broker before store, as both require.
   std::unique_ptr<storage::RocksDbStore> store_;
   std::unique_ptr<service::Server> server_;

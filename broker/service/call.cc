@@ -84,6 +84,7 @@ void Call::OnWritten(bool ok) {
 void Call::Finish(const std::optional<Error>& error) {
   if (finishing_) return;
   finishing_ = true;
+  if (error) shard_->CountError(error->kind);
   const grpc::Status status = MakeStatus(error, &context_);
   if (shard_->stopping()) {
     done_ = true;

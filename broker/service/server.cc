@@ -118,7 +118,8 @@ void Server::Drain(std::function<void()> done) {
 void Server::Stop() {
   if (server_ == nullptr) return;
   // The shard's thread goes on polling meanwhile, so that calls can end.
-  server_->Shutdown(std::chrono::system_clock::now());
+  constexpr std::chrono::milliseconds kGrace(100);
+  server_->Shutdown(std::chrono::system_clock::now() + kGrace);
   if (thread_.joinable()) {
     shard_->Stop();
     thread_.join();
@@ -130,12 +131,6 @@ void Server::Stop() {
     }
   }
   server_.reset();
-}
-
-MonoNanos Server::TakeLongestRound() {
-  const MonoNanos longest = shard_->longest_round();
-  shard_->ResetLongestRound();
-  return longest;
 }
 
 std::unique_ptr<Handler> Server::MakeHandler(Call* call) {

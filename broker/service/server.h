@@ -54,15 +54,16 @@ class Server {
   // Says NOT_SERVING, tells every session, and calls `done` (on the shard's
   // thread) when all that was credited is finished.
   void Drain(std::function<void()> done);
-  // Cancels what is left and ends the thread.
+  // Waits a little for calls that are ending, cancels the rest, ends the thread.
   void Stop();
   // Calls `f` on the shard's thread about every `period`. REQUIRES: not started.
   void Every(MonoNanos period, std::function<void(runtime::Broker*, const Now&)> f);
 
   int port() const { return port_; }
-  // Longest round of the loop since the last call. On the shard's thread.
-  MonoNanos TakeLongestRound();
-  uint32_t streams() const { return streams_; }
+  // Of each round; see Shard. REQUIRES: not started.
+  void OnRound(std::function<void(MonoNanos)> f) { shard_->OnRound(std::move(f)); }
+  // Errors that calls ended with, by kind. On the shard's thread.
+  const Shard::ErrorCounts& errors() const { return shard_->errors(); }
 
  private:
   Server() = default;

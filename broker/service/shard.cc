@@ -131,7 +131,7 @@ void Shard::Run(runtime::Broker* broker) {
       periodic.due = now_.mono + periodic.period;
       periodic.f(now_);
     }
-    longest_round_ = std::max(longest_round_, clock_->Read().mono - now_.mono);
+    if (on_round_) on_round_(clock_->Read().mono - now_.mono);
     if (status == grpc::CompletionQueue::SHUTDOWN) break;
   }
 }

@@ -4,14 +4,17 @@
 #include <grpcpp/alarm.h>
 #include <grpcpp/completion_queue.h>
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <queue>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "broker/base/clock.h"
+#include "broker/base/error.h"
 #include "broker/base/types.h"
 #include "broker/runtime/broker.h"
 
@@ -67,9 +70,13 @@ class Shard {
   void Forget(Tended* tended);
   // Called about every `period` on this thread, after a batch.
   void Every(MonoNanos period, std::function<void(const Now&)> f);
-  // How late the loop was to its last round, for readiness and metrics.
-  MonoNanos longest_round() const { return longest_round_; }
-  void ResetLongestRound() { longest_round_ = 0; }
+  // Called with the time that each round took, which is how late it can be for
+  // what came meanwhile.
+  void OnRound(std::function<void(MonoNanos)> f) { on_round_ = std::move(f); }
+  // Counts an error that a call ended with.
+  void CountError(ErrorKind kind) { ++errors_[static_cast<size_t>(kind)]; }
+  using ErrorCounts = std::array<uint64_t, static_cast<size_t>(ErrorKind::kInternal) + 1>;
+  const ErrorCounts& errors() const { return errors_; }
 
  private:
   struct Periodic {
@@ -100,7 +107,8 @@ class Shard {
   runtime::Broker* broker_ = nullptr;
   Now now_;
   bool stopping_ = false;
-  MonoNanos longest_round_ = 0;
+  std::function<void(MonoNanos)> on_round_;
+  ErrorCounts errors_{};
   std::vector<Tended*> dirty_;
   std::vector<Tended*> pumping_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;

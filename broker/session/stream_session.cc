@@ -101,7 +101,7 @@ MonoNanos StreamSession::Tick(const Now& now) {
       Fail(TimedOut("no Open came in time"));
       return next;
     }
-    return std::min(next, due);
+    return std::min({next, due, now.mono + options_.heartbeat / 5});
   }
   // A peer that half-closed after Close has nothing left to say; the transport's
   // keepalive watches over it.
@@ -113,15 +113,16 @@ MonoNanos StreamSession::Tick(const Now& now) {
     }
     next = std::min(next, due);
   }
-  MonoNanos due = last_sent_ + options_.heartbeat;
-  if (now.mono >= due) {
-    if (!write_since_ && outbox_.empty()) {
-      ping_due_ = true;
-      host_->Dirty();
-    }
-    due = now.mono + options_.heartbeat;
+  const MonoNanos due = last_sent_ + options_.heartbeat;
+  if (now.mono < due) {
+    next = std::min(next, due);
+  } else if (!write_since_ && outbox_.empty()) {
+    ping_due_ = true;
+    host_->Dirty();
   }
-  return std::min(next, due);
+  // Nobody calls when a write begins or something is sent, so look again before
+  // long.
+  return std::min(next, now.mono + options_.heartbeat / 5);
 }
 
 bool StreamSession::Advance(Event event, std::string_view what) {
