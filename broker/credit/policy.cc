@@ -1,7 +1,6 @@
 #include "broker/credit/policy.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "absl/container/inlined_vector.h"
 
@@ -18,82 +17,167 @@ Credit Less(const Credit& a, const Credit& b) {
   return {Less(a.messages, b.messages), Less(a.bytes, b.bytes)};
 }
 
-}  // namespace
+bool Waits(const Claim& claim) { return claim.waiting.messages > 0; }
+bool Granted(const Claim& claim) { return !(claim.grant == Credit{}); }
+bool Exhausted(const Claim& claim) {
+  return claim.outstanding.messages == 0 || claim.outstanding.bytes == 0;
+}
 
-void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
-  if (claims.empty()) return;
-  const Credit free = Less(Less(p.window, p.held), p.unspent);
-  Credit room = free;
-  Reason full = p.when_full;
-  if (p.budget_bytes < room.bytes) {
-    room.bytes = p.budget_bytes;
-    full = Reason::kMemoryBudget;
+// What is left to be granted in this plan, and what bounds it.
+class Room {
+ public:
+  explicit Room(const Pressure& p)
+      : left_(Less(Less(p.window, p.held), p.unspent)),
+        when_full_(p.when_full),
+        bytes_(p.when_full) {
+    if (p.budget_bytes < left_.bytes) {
+      left_.bytes = p.budget_bytes;
+      bytes_ = Reason::kMemoryBudget;
+    }
+    const uint64_t quota = Less(p.quota_bytes, p.unspent.bytes);
+    if (quota < left_.bytes) {
+      left_.bytes = quota;
+      bytes_ = Reason::kDiskQuota;
+    }
+    if (p.stop != Reason::kNone) {
+      left_ = {};
+      when_full_ = bytes_ = p.stop;
+    }
   }
-  const uint64_t quota = Less(p.quota_bytes, p.unspent.bytes);
-  if (quota < room.bytes) {
-    room.bytes = quota;
-    full = Reason::kDiskQuota;
-  }
-  if (p.stop != Reason::kNone) {
-    room = {};
-    full = p.stop;
+  const Credit& left() const { return left_; }
+  bool Fits(const Credit& credit) const { return credit.Within(left_); }
+  void Take(const Credit& credit) { left_ -= credit; }
+  // What keeps `credit` from fitting; kNone if nothing does.
+  Reason Why(const Credit& credit) const {
+    if (credit.messages > left_.messages) return when_full_;
+    return credit.bytes > left_.bytes ? bytes_ : Reason::kNone;
   }
 
-  const uint64_t n = claims.size();
-  const Credit half = {Less(p.window.messages, p.held.messages) / 2,
-                       Less(p.window.bytes, p.held.bytes) / 2};
-  Credit share = Min(half, {p.window.messages, Less(p.window.bytes, p.max_message_bytes)});
-  share = Min({share.messages / n, share.bytes / n}, kMostOutstanding);
-  // The last messages of a window are given out too, as long as they go round.
-  if (share.messages == 0 && room.messages >= n) share.messages = 1;
+ private:
+  Credit left_;
+  Reason when_full_;  // what bounds messages
+  Reason bytes_;      // what bounds bytes
+};
 
+// What it must have, beside what it holds, to send its next record. A record
+// larger than any that the queue takes (the tuning has changed) must not block
+// others.
+Credit Need(const Pressure& p, const Claim& claim) {
+  return Less(Credit{1, std::min(claim.next_record_bytes, p.max_message_bytes)}, claim.outstanding);
+}
+
+// A full queue fails publications instead of letting them wait.
+bool NobodyWaits(const Pressure& p) { return p.when_full == Reason::kFullReject; }
+
+Credit Share(const Pressure& p, std::span<const Claim> claims) {
+  uint64_t active = 0;
+  for (const Claim& claim : claims) {
+    if (Waits(claim) || p.now - claim.active_at < WindowSharePolicy::kIdleAfter) ++active;
+  }
+  const uint64_t parts = std::max<uint64_t>(active, 1) * (p.slow ? 4 : 2);
+  const Credit open = Less(p.window, p.held);
+  Credit share = {open.messages / parts, open.bytes / parts};
+  // One producer may have all of a window of one message; and where nobody waits,
+  // the last message of the window is somebody's.
+  if (share.messages == 0 && (active <= 1 || NobodyWaits(p))) {
+    share.messages = std::min<uint64_t>(open.messages, 1);
+  }
+  return Min(share, WindowSharePolicy::kMostOutstanding);
+}
+
+// 1. Returns the longest waiter that could not be served, if any.
+const Claim* ServeWaiting(const Pressure& p, const Credit& share, std::span<Claim> claims,
+                          Room* room) {
   absl::InlinedVector<Claim*, 8> waiting;
   for (Claim& claim : claims) {
-    claim.grant = {};
-    claim.reason = Reason::kNone;
-    if (claim.waiting.messages > 0) waiting.push_back(&claim);
+    if (Waits(claim) && !(Need(p, claim) == Credit{})) waiting.push_back(&claim);
   }
   std::stable_sort(waiting.begin(), waiting.end(), [](const Claim* a, const Claim* b) {
     return a->waiting_since < b->waiting_since;
   });
-
-  bool reserved = false;
+  const Claim* first = nullptr;
   for (Claim* claim : waiting) {
-    const Credit need = Less(Credit{1, claim->next_record_bytes}, claim->outstanding);
-    if (need == Credit{}) continue;
-    if (reserved || !need.Within(room)) {
-      claim->reason = need.Within(room) ? Reason::kFairShare : full;
-      reserved = true;  // what there is, and what comes, is for who waited longest
+    const Credit need = Need(p, *claim);
+    if (first != nullptr || !room->Fits(need)) {
+      claim->reason = room->Fits(need) ? Reason::kFairShare : room->Why(need);
+      if (first == nullptr) first = claim;
       continue;
     }
     const Credit want = Min(claim->waiting, Less(share, claim->outstanding));
-    claim->grant =
-        Min(room, {std::max(need.messages, want.messages), std::max(need.bytes, want.bytes)});
-    room -= claim->grant;
+    claim->grant = need;
+    // Bytes without the messages to carry them would lie idle.
+    if (want.messages > need.messages) {
+      claim->grant = Min(room->left(), {want.messages, std::max(need.bytes, want.bytes)});
+    }
+    room->Take(claim->grant);
   }
+  return first;
+}
 
+// What running producers leave to those who will wait.
+Credit RunningRoom(const Pressure& p, const Room& room) {
+  if (NobodyWaits(p)) return room.left();
+  const Credit reserve = {std::min<uint64_t>(1, p.window.messages / 2),
+                          std::min(p.max_message_bytes, p.window.bytes / 2)};
+  return Min(Less(room.left(), reserve), {room.left().messages, p.budget_bytes / 2});
+}
+
+// 2.
+void TopUp(const Pressure& p, const Credit& share, std::span<Claim> claims, Room* room) {
+  if (share.messages == 0 || share.bytes == 0) return;
+  const Credit half = {(share.messages + 1) / 2, (share.bytes + 1) / 2};
   for (Claim& claim : claims) {
-    if (claim.waiting.messages > 0 && !(claim.grant == Credit{})) continue;
-    const bool low = claim.outstanding.messages < std::max<uint64_t>(1, share.messages / 2) ||
-                     claim.outstanding.bytes < std::max<uint64_t>(1, share.bytes / 2);
-    if (!low || claim.reason != Reason::kNone) continue;
+    if (Granted(claim) || claim.reason != Reason::kNone) continue;
+    const bool idle = p.now - claim.active_at >= WindowSharePolicy::kIdleAfter;
+    if (idle && !Waits(claim)) continue;
     const Credit more = Less(share, claim.outstanding);
-    if (reserved || share.messages == 0 || share.bytes == 0) {
-      claim.reason = p.stop != Reason::kNone || room.messages == 0 || room.bytes == 0
-                         ? full
-                         : Reason::kFairShare;
-      continue;
-    }
-    // No dribbling: all of it, or wait until there is room for all of it.
-    const Credit least = {std::min(more.messages, (share.messages + 1) / 2),
-                          std::min(more.bytes, (share.bytes + 1) / 2)};
-    if (!least.Within(room)) {
-      claim.reason = full;
-      continue;
-    }
-    claim.grant = Min(more, room);
-    room -= claim.grant;
+    const bool low =
+        claim.outstanding.messages < half.messages || claim.outstanding.bytes < half.bytes;
+    const bool rides = claim.riding && (more.messages >= (share.messages + 7) / 8 ||
+                                        more.bytes >= (share.bytes + 7) / 8);
+    if (!low && !rides) continue;
+    const Credit running = RunningRoom(p, *room);
+    if (!Min(more, half).Within(running)) continue;
+    claim.grant = Min(more, running);
+    room->Take(claim.grant);
   }
+}
+
+// Whether only what others have not spent is in the way of this one.
+bool OthersInTheWay(const Pressure& p, const Claim& claim) {
+  return p.stop == Reason::kNone &&
+         Need(p, claim).Within(Less(Less(p.window, p.held), claim.outstanding));
+}
+
+// 3. Every producer that can send nothing, and gets nothing, hears why; who holds
+// what the longest waiter needs is asked to give back.
+void NameReasons(const Pressure& p, const Claim* first, const Room& room, std::span<Claim> claims) {
+  const bool ask_back = first != nullptr && OthersInTheWay(p, *first);
+  for (Claim& claim : claims) {
+    if (Granted(claim) || &claim == first) continue;
+    if (ask_back && !(claim.outstanding == Credit{})) {
+      claim.reason = Reason::kFairShare;
+    } else if (claim.reason == Reason::kNone && Exhausted(claim)) {
+      claim.reason = room.Why({1, 1});
+      if (claim.reason == Reason::kNone && first != nullptr) claim.reason = Reason::kFairShare;
+    } else if (p.stop != Reason::kNone) {
+      claim.reason = p.stop;
+    }
+  }
+}
+
+}  // namespace
+
+void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
+  for (Claim& claim : claims) {
+    claim.grant = {};
+    claim.reason = Reason::kNone;
+  }
+  Room room(p);
+  const Credit share = Share(p, claims);
+  const Claim* first = ServeWaiting(p, share, claims, &room);
+  if (first == nullptr) TopUp(p, share, claims, &room);
+  NameReasons(p, first, room, claims);
 }
 
 }  // namespace spillway::credit

@@ -38,6 +38,11 @@ struct Pressure {
   Reason stop = Reason::kNone;
   // What a full window is called: kWindowFull, kDiskSlow, kFullReject.
   Reason when_full = Reason::kWindowFull;
+  // The store delays writes: running producers get half.
+  bool slow = false;
+  MonoNanos now = 0;
+
+  bool operator==(const Pressure&) const = default;
 };
 
 // One producer.
@@ -47,31 +52,53 @@ struct Claim {
   Credit waiting;
   uint64_t next_record_bytes = 0;
   MonoNanos waiting_since = 0;
+  // When it last sent, or opened; see kIdleAfter.
+  MonoNanos active_at = 0;
+  // A confirmation goes to it in any case, so that a grant costs no frame.
+  bool riding = false;
   // ---- The answer.
   Credit grant;
+  // Why it got nothing. With kFairShare it is also asked to give back what it cannot
+  // use at once: the longest waiter needs it (ADR 0022).
   Reason reason = Reason::kNone;
 };
 
-// Safety does not depend on the policy's quality: whatever it decides, the sum of
-// grants stays within the room (checked by the caller's ledger test, I11).
+// Decides; the Ledger, through which every grant goes, keeps the bound (I11)
+// whatever is decided.
+// Thread-safety: none.
 class Policy {
  public:
   virtual ~Policy() = default;
-  // Fills grant and reason of every claim.
+  // Fills grant and reason of every claim. The answer to an equal pressure and
+  // equal claims is equal, so a caller for whom nothing changed need not ask.
   virtual void Plan(const Pressure& pressure, std::span<Claim> claims) = 0;
 };
 
-// Shares the room of the window fairly. A running producer is topped up when less
-// than half of its share is left; one that waits, in the order of waiting, as
-// soon as its next record fits, and nobody who came later is granted before it.
-// What running producers may hold leaves room for one largest message, so that
-// idle ones cannot starve it.
+// Shares the room of the window fairly, in this order:
+//  1. Producers that wait, longest first: each as soon as its next record fits.
+//     While it does not fit, nobody else is granted anything, so that many small
+//     producers cannot starve a large record. What it gets is within its share, or
+//     one record.
+//  2. Producers that run: topped up to their share once less than half of it is
+//     left (or an eighth is gone, when the grant can ride on a confirmation), and
+//     by no less than half of it: no dribbling. This leaves room for one largest
+//     message (up to half of the window), and half of the process's headroom, to
+//     those who wait.
+// A share is half of what the window has beside what is held, divided by the
+// producers that wait or were active in the last second.
+//
+// Within the room, every waiting producer is granted after finitely many plans:
+// what is held drains, and what idle ones hold is asked back when only that is in
+// the way.
+// O(producers), and O(n log n) in those that wait.
 class WindowSharePolicy final : public Policy {
  public:
   void Plan(const Pressure& pressure, std::span<Claim> claims) override;
 
   // No producer holds more unspent than this beyond its demand.
   static constexpr Credit kMostOutstanding{262'144, 16 << 20};
+  // Who sent nothing for this long has no share, and keeps what it has.
+  static constexpr MonoNanos kIdleAfter = 1'000 * kNanosPerMilli;
 };
 
 }  // namespace spillway::credit

@@ -1,13 +1,13 @@
 // Recognises what a producer sends again.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
+#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
@@ -15,37 +15,62 @@
 
 namespace spillway::failure {
 
-// Sequences and their offsets. `known` is false when they are too long ago.
+// Sequences and what became of them.
 struct SequenceRun {
   uint64_t first_sequence = 0;
   uint64_t count = 0;
   Offset first_offset = 0;
-  bool known = true;
+  bool known = true;     // false: accepted so long ago that the offsets are forgotten
+  bool refused = false;  // used up without an offset; must not be confirmed
 };
 
 // The producers of a lane: the epoch that is valid, the sequence that comes next,
 // and the offsets of recent ones (I6). Rebuilt by a restart from a snapshot and
 // the headers of the batches after it.
+//
+// An offset is known from Accepted on, before it is stored: who confirms a
+// duplicate compares it with what is stored, as for a new one.
+//
+// Invariants, for each producer:
+//  - runs are of accepted sequences, rise, do not overlap, and end at or below
+//    next_sequence; neighbours that continue each other in both are one.
+//  - known_from <= next_sequence. What is below is forgotten; what is from there
+//    on and in no run was refused.
+// At most kMaxProducers. The one that is away longest is forgotten for a new one;
+// those that are connected are not.
 // Thread-safety: none.
 class ProducerTable {
  public:
   static constexpr size_t kMaxProducers = 10'000;
   static constexpr size_t kMaxRuns = 1'024;
+  static constexpr size_t kMaxIdBytes = 255;
 
-  enum class Verdict : uint8_t { kNew, kDuplicate, kGap, kStraddles, kFenced };
+  ProducerTable() = default;
+  ProducerTable(ProducerTable&&) = default;
+  ProducerTable& operator=(ProducerTable&&) = default;
+
+  enum class Verdict : uint8_t {
+    kNew,
+    kDuplicate,  // all of it came before: `runs`
+    kGap,        // beyond `expected`, the next sequence
+    kStraddles,  // partly new: `expected` lies within
+    kFenced,     // of an epoch that is not the id's newest
+  };
   struct Judgement {
     Verdict verdict = Verdict::kNew;
-    uint64_t expected = 0;                     // kGap, kStraddles: the next sequence
-    absl::InlinedVector<SequenceRun, 2> runs;  // kDuplicate: in order
+    uint64_t expected = 0;
+    absl::InlinedVector<SequenceRun, 2> runs;  // kDuplicate: all of it, in order
   };
 
-  // Fences older streams of the id. Returns the next sequence, or nothing if the
-  // table is full of producers that are connected.
+  // Fences older streams of the id; an epoch older than the newest is fenced itself,
+  // as Judge will say. Returns the next sequence, or nothing if the table is full
+  // of producers that are connected.
   // `resume_sequence`: the producer will send nothing below; 0 says nothing.
   std::optional<uint64_t> Open(std::string_view id, uint64_t epoch, uint64_t resume_sequence = 0);
   // The stream is gone; what it sent is remembered while there is place.
   void Disconnect(std::string_view id, uint64_t epoch);
 
+  // REQUIRES: count > 0. O(log runs).
   Judgement Judge(std::string_view id, uint64_t epoch, uint64_t first_sequence,
                   uint64_t count) const;
   // After kNew: taken, at these offsets.
@@ -56,26 +81,33 @@ class ProducerTable {
   void Replayed(std::string_view id, uint64_t epoch, uint64_t first_sequence, uint64_t count,
                 Offset first_offset);
 
-  size_t size() const { return producers_.size(); }
-  // For snapshots. Decode replaces everything; false if the bytes are damaged.
+  size_t size() const { return index_.size(); }
+  // For snapshots: see producer_table.cc for the format. Decode replaces everything;
+  // false, and nothing held, if the bytes are damaged. An empty string is an empty
+  // table.
   std::string Encode() const;
   [[nodiscard]] bool Decode(std::string_view bytes);
 
  private:
   struct Producer {
+    std::string id;
     uint64_t epoch = 0;
     uint64_t next_sequence = 1;
-    std::deque<SequenceRun> runs;  // rising, not overlapping
+    uint64_t known_from = 1;
+    std::deque<SequenceRun> runs;
     bool connected = false;
-    uint64_t last_used = 0;
   };
+  using List = std::list<Producer>;
+
   Producer* Find(std::string_view id);
   const Producer* Find(std::string_view id) const;
-  Producer* FindOrAdd(std::string_view id);
-  void Add(Producer& producer, const SequenceRun& run);
+  List::iterator FindOrAdd(std::string_view id);  // away_.end() if there is no place
+  static void Add(Producer& producer, const SequenceRun& run);
+  static bool DecodeProducer(std::string_view* in, Producer* producer);
 
-  absl::flat_hash_map<std::string, Producer> producers_;
-  uint64_t use_ = 0;
+  List away_;  // longest away first
+  List connected_;
+  absl::flat_hash_map<std::string, List::iterator> index_;
 };
 
 }  // namespace spillway::failure

@@ -68,7 +68,7 @@ struct GrantOut {
 struct DemandIn {
   Credit waiting;
   uint64_t next_record_bytes = 0;
-  std::optional<Credit> returned_limit;
+  std::optional<Credit> returned;  // cumulative
 };
 
 struct DrainOut {

@@ -32,9 +32,8 @@ void PublishAll(TestBroker& broker, TestPublisher& publisher, int first, int cou
     if (publisher.Publish(batch)) {
       sent += static_cast<int>(batch.size());
     } else {
-      publisher.handle->Demand({.waiting = {batch.size(), 1'000},
-                                .next_record_bytes = 100,
-                                .returned_limit = std::nullopt});
+      publisher.handle->Demand(
+          {.waiting = {batch.size(), 1'000}, .next_record_bytes = 100, .returned = std::nullopt});
     }
     broker.Settle();
     for (TestConsumer* consumer : consumers) consumer->AckAll();
@@ -213,13 +212,13 @@ TEST(BrokerTest, BlockWaitsForConsumersAndSaysWhy) {
     ASSERT_LE(sent, 20);
   }
   publisher->handle->Demand(
-      {.waiting = {1, 100}, .next_record_bytes = 100, .returned_limit = std::nullopt});
+      {.waiting = {1, 100}, .next_record_bytes = 100, .returned = std::nullopt});
   broker.Settle();
   while (publisher->Publish({Payload(sent)})) {
     ++sent;
     ASSERT_LE(sent, 20);
     publisher->handle->Demand(
-        {.waiting = {1, 100}, .next_record_bytes = 100, .returned_limit = std::nullopt});
+        {.waiting = {1, 100}, .next_record_bytes = 100, .returned = std::nullopt});
     broker.Settle();
   }
   EXPECT_EQ(sent, 20);

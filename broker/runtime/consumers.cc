@@ -382,10 +382,17 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
     outcome = core.Read(*stream.reader, room, max, &delivery, &read, &gap);
   } else {
     if (stream.group == nullptr) return false;
-    room = stream.account.Room(stream.group->InFlightOf(stream.member));
+    const Credit in_flight = stream.group->InFlightOf(stream.member);
+    room = stream.account.Room(in_flight);
     const auto deadline = static_cast<MonoNanos>(core.tuning().ack_deadline_ms) * kNanosPerMilli;
     outcome = core.Deliver(*stream.group, stream.member, room, max, now, deadline, &delivery, &read,
                            &gap);
+    if (outcome == queue::Outcome::kNoRoom && in_flight == Credit{}) {
+      // A record larger than the clamp goes alone.
+      outcome = core.Deliver(*stream.group, stream.member, stream.account.RoomForOne(in_flight),
+                             max, now, deadline, &delivery, &read, &gap);
+      room = stream.account.left();
+    }
   }
   if (read.fetch != nullptr) lane_->StartRead(read);
   switch (outcome) {
@@ -405,7 +412,7 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
       return false;
     case queue::Outcome::kNoRoom: {
       pb::StallReason reason = pb::STALL_REASON_NO_CREDIT;
-      const Credit own = stream.account.limit() - stream.account.delivered();
+      const Credit own = stream.account.left();
       if (own.messages > room.messages || own.bytes > room.bytes) {
         reason = pb::STALL_REASON_IN_FLIGHT_CLAMP;
       } else if (room.messages > 0 && room.bytes > 0) {

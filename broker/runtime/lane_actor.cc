@@ -278,6 +278,7 @@ credit::Pressure LaneActor::MakePressure() {
   p.held = {window.unstored_messages(), window.unstored_footprint_bytes()};
   p.unspent = publishers_.ledger().unspent();
   p.max_message_bytes = tuning.max_message_bytes;
+  p.now = env_->now.mono;
   p.budget_bytes = env_->budget->headroom_bytes();
   p.quota_bytes = std::numeric_limits<uint64_t>::max();
   p.stop = draining_ ? credit::Reason::kDraining : env_->stop;

@@ -37,6 +37,7 @@ void PublisherSet::Open(const std::shared_ptr<PublisherStream>& stream, uint64_t
     return;
   }
   stream->account = ledger_.Open();
+  stream->active_at = lane_->env().now.mono;
   PublisherOpened opened;
   opened.epoch = stream->epoch;
   opened.next_sequence = *next;
@@ -95,6 +96,7 @@ void PublisherSet::Publish(const std::shared_ptr<PublisherStream>& stream, uint6
                  .limit = messages ? left.messages : left.bytes,
                  .actual = messages ? cost.messages : cost.bytes});
   }
+  stream->active_at = lane_->env().now.mono;
   const uint64_t count = records.count();
   const std::string& id = *stream->producer_id;
   const auto judgement = table_.Judge(id, stream->epoch, first_sequence, count);
@@ -105,6 +107,15 @@ void PublisherSet::Publish(const std::shared_ptr<PublisherStream>& stream, uint6
     case Verdict::kDuplicate:
       totals_.duplicates += count;
       for (const auto& run : judgement.runs) {
+        if (run.refused) {
+          AddPending(stream, 0, {run.first_sequence, run.count, 0, false, true},
+                     std::make_unique<Error>(Error{
+                         .kind = ErrorKind::kInvalidArgument,
+                         .message = "these sequences were refused before; send under new ones",
+                         .queue = lane_->name(),
+                         .field = "publish.first_sequence"}));
+          continue;
+        }
         const Offset end = run.known ? run.first_offset + run.count : 0;
         AddPending(stream, end, {run.first_sequence, run.count, run.first_offset, true, !run.known},
                    nullptr);
@@ -152,10 +163,23 @@ void PublisherSet::AddPending(const std::shared_ptr<PublisherStream>& stream, Of
 void PublisherSet::Demand(PublisherStream& stream, const DemandIn& demand) {
   if (stream.failed || !stream.account) return;
   lane_->MarkDirty();
-  if (demand.returned_limit && !ledger_.Return(*stream.account, *demand.returned_limit)) {
-    return Fail(stream, {.kind = ErrorKind::kCreditRegressed,
-                         .message = "credit can be given back down to what was sent, no further",
-                         .field = "demand.returned_limit"});
+  if (demand.returned) {
+    using Verdict = credit::Ledger::ReturnVerdict;
+    const Verdict verdict = ledger_.Return(*stream.account, *demand.returned);
+    if (verdict != Verdict::kOk) {
+      const Credit most = ledger_.returned(*stream.account) + ledger_.outstanding(*stream.account);
+      const bool messages = demand.returned->messages > most.messages;
+      return Fail(stream, verdict == Verdict::kRegressed
+                              ? Error{.kind = ErrorKind::kCreditRegressed,
+                                      .message = "a total of returned credit must not fall",
+                                      .field = "demand.returned"}
+                              : Error{.kind = ErrorKind::kCreditExceeded,
+                                      .message = "more credit is returned than is unspent",
+                                      .field = "demand.returned",
+                                      .limit = messages ? most.messages : most.bytes,
+                                      .actual = messages ? demand.returned->messages
+                                                         : demand.returned->bytes});
+    }
   }
   const uint64_t most = lane_->core().tuning().max_message_bytes;
   if (demand.next_record_bytes > most) {
@@ -253,6 +277,8 @@ void PublisherSet::Plan(const credit::Pressure& pressure) {
       claim.waiting = stream->waiting;
       claim.next_record_bytes = stream->next_record_bytes;
       claim.waiting_since = stream->waiting_since;
+      claim.active_at = stream->active_at;
+      claim.riding = !stream->confirms.empty();
       claims_.push_back(claim);
     }
   }
@@ -268,7 +294,8 @@ void PublisherSet::Plan(const credit::Pressure& pressure) {
     }
     if (!granted && stream->reason == stream->told_reason) continue;
     const Credit limit =
-        granted ? ledger_.Grant(*stream->account, claim.grant) : ledger_.granted(*stream->account);
+        granted ? ledger_.Grant(*stream->account, claim.grant, {pressure.window, pressure.held})
+                : ledger_.granted(*stream->account);
     if (granted) stream->waiting = {};
     stream->told_reason = stream->reason;
     GrantOut out;

@@ -42,6 +42,7 @@ class PublisherStream final : public Stream {
   Credit waiting;
   uint64_t next_record_bytes = 0;
   MonoNanos waiting_since = 0;
+  MonoNanos active_at = 0;  // opened, or sent something
   credit::Reason reason = credit::Reason::kNone;
   credit::Reason told_reason = credit::Reason::kNone;
   MonoNanos reason_since = 0;

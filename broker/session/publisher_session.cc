@@ -94,8 +94,8 @@ void PublisherSession::HandleDemand(const wire::FrameField& field) {
   if (!Advance(Event::kDataFrame, "demand") || !Parse(field, "demand", &demand)) return;
   runtime::DemandIn in{.waiting = FromProto(demand.waiting()),
                        .next_record_bytes = demand.next_record_bytes(),
-                       .returned_limit = std::nullopt};
-  if (demand.has_returned_limit()) in.returned_limit = FromProto(demand.returned_limit());
+                       .returned = std::nullopt};
+  if (demand.has_returned()) in.returned = FromProto(demand.returned());
   handle_->Demand(in);
 }
 

@@ -929,9 +929,12 @@ type Demand struct {
 	Waiting *Credit `protobuf:"bytes,1,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	// Length of the encoded record that waits at the front, in bytes.
 	NextRecordBytes uint64 `protobuf:"varint,2,opt,name=next_record_bytes,json=nextRecordBytes,proto3" json:"next_record_bytes,omitempty"`
-	// Unspent credit that the producer gives back: its new, lower limit in this
-	// epoch, at least what it has sent. Absent: nothing is given back.
-	ReturnedLimit *Credit `protobuf:"bytes,3,opt,name=returned_limit,json=returnedLimit,proto3" json:"returned_limit,omitempty"`
+	// What the producer has given back of its credit in this epoch: a cumulative
+	// total, like a limit. From then on `sent + returned + this <= limit`, so a grant
+	// that crosses it on the wire means the same to both sides. A lower total than
+	// before is CREDIT_REGRESSED, more than is unspent CREDIT_EXCEEDED. Absent: as
+	// before.
+	Returned      *Credit `protobuf:"bytes,3,opt,name=returned,proto3" json:"returned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,9 +983,9 @@ func (x *Demand) GetNextRecordBytes() uint64 {
 	return 0
 }
 
-func (x *Demand) GetReturnedLimit() *Credit {
+func (x *Demand) GetReturned() *Credit {
 	if x != nil {
-		return x.ReturnedLimit
+		return x.Returned
 	}
 	return nil
 }
@@ -2843,11 +2846,11 @@ const file_spillway_v1_broker_proto_rawDesc = "" +
 	"\fPublishBatch\x12%\n" +
 	"\x0efirst_sequence\x18\x01 \x01(\x04R\rfirstSequence\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\rR\tpartition\x12-\n" +
-	"\arecords\x18\x0f \x03(\v2\x13.spillway.v1.RecordR\arecords\"\x9f\x01\n" +
+	"\arecords\x18\x0f \x03(\v2\x13.spillway.v1.RecordR\arecords\"\x94\x01\n" +
 	"\x06Demand\x12-\n" +
 	"\awaiting\x18\x01 \x01(\v2\x13.spillway.v1.CreditR\awaiting\x12*\n" +
-	"\x11next_record_bytes\x18\x02 \x01(\x04R\x0fnextRecordBytes\x12:\n" +
-	"\x0ereturned_limit\x18\x03 \x01(\v2\x13.spillway.v1.CreditR\rreturnedLimit\"\xc7\x02\n" +
+	"\x11next_record_bytes\x18\x02 \x01(\x04R\x0fnextRecordBytes\x12/\n" +
+	"\breturned\x18\x03 \x01(\v2\x13.spillway.v1.CreditR\breturned\"\xc7\x02\n" +
 	"\aConfirm\x12,\n" +
 	"\x04runs\x18\x01 \x03(\v2\x18.spillway.v1.Confirm.RunR\x04runs\x127\n" +
 	"\n" +
@@ -3077,7 +3080,7 @@ var file_spillway_v1_broker_proto_depIdxs = []int32{
 	35, // 14: spillway.v1.PublishOpened.tuning:type_name -> spillway.v1.QueueTuning
 	36, // 15: spillway.v1.PublishBatch.records:type_name -> spillway.v1.Record
 	37, // 16: spillway.v1.Demand.waiting:type_name -> spillway.v1.Credit
-	37, // 17: spillway.v1.Demand.returned_limit:type_name -> spillway.v1.Credit
+	37, // 17: spillway.v1.Demand.returned:type_name -> spillway.v1.Credit
 	30, // 18: spillway.v1.Confirm.runs:type_name -> spillway.v1.Confirm.Run
 	38, // 19: spillway.v1.Confirm.durability:type_name -> spillway.v1.Durability
 	34, // 20: spillway.v1.Confirm.grant:type_name -> spillway.v1.Grant

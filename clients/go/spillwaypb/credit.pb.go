@@ -8,7 +8,7 @@
 //
 // Totals are absolute and cumulative, so a lost or repeated grant is harmless
 // and both sides can compare counters. A frame may be sent when, in every unit,
-// what was sent plus the frame stays within the limit. Totals start from 0 with
+// what was sent (and given back) plus the frame stays within the limit. Totals start from 0 with
 // each accepted Open (its epoch), never wrap and only rise within an epoch.
 
 package spillwaypb
@@ -45,6 +45,9 @@ const (
 	// The disk is nearly full; ends when space is freed.
 	CreditReason_CREDIT_REASON_DISK_LOW CreditReason = 5
 	// Other producers of the queue wait for their share; ends when it is one's turn.
+	// While it holds, a producer that can send nothing (none waits, or the record at
+	// the front needs more than is left) gives its unspent credit back, see
+	// Demand.returned.
 	CreditReason_CREDIT_REASON_FAIR_SHARE CreditReason = 6
 	// An operator's limit on the queue; ends when it is raised.
 	CreditReason_CREDIT_REASON_OPERATOR_LIMIT CreditReason = 7
