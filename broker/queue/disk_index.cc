@@ -1,6 +1,7 @@
 #include "broker/queue/disk_index.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace spillway::queue {
 
@@ -27,6 +28,12 @@ std::optional<DiskIndex::Mark> FloorBy(const std::deque<DiskIndex::Mark>& marks,
 
 std::optional<DiskIndex::Mark> DiskIndex::Floor(Offset offset) const {
   return FloorBy(marks_, offset, [](const Mark& m) { return m.first; });
+}
+
+Offset DiskIndex::NextAfter(Offset offset) const {
+  auto it = std::upper_bound(marks_.begin(), marks_.end(), offset,
+                             [](Offset o, const Mark& m) { return o < m.first; });
+  return it == marks_.end() ? std::numeric_limits<Offset>::max() : it->first;
 }
 
 std::optional<DiskIndex::Mark> DiskIndex::FloorTime(UnixMillis time) const {

@@ -31,10 +31,14 @@ class DiskIndex {
   void Restore(const Mark& mark) { marks_.push_back(mark); }
   // The last mark at or before `offset`; the first one if all are after it.
   std::optional<Mark> Floor(Offset offset) const;
+  // Where the first mark after `offset` is; max if none is.
+  Offset NextAfter(Offset offset) const;
   // The last mark appended at or before `time`; likewise.
   std::optional<Mark> FloorTime(UnixMillis time) const;
   // Forgets marks that no offset at or above `head` needs.
   void TrimBelow(Offset head);
+  // Nothing on disk is needed any more.
+  void Clear() { marks_.clear(); }
   // The next mark must be kept whatever the distance (a hole lies before it).
   void Break() { force_ = true; }
 

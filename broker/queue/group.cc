@@ -34,7 +34,17 @@ std::pair<Offset, Offset> Group::FreshRange() {
 void Group::Hold(OffsetRange range, const InFlight& run) {
   in_flight_.emplace(range.first, run);
   Account(run, true);
-  deadlines_.push({run.deadline, range.first});
+  PushDeadline(run.deadline, range.first);
+}
+
+void Group::PushDeadline(MonoNanos at, Offset first) {
+  constexpr size_t kFewDeadlines = 64;
+  deadlines_.push({at, first});
+  if (deadlines_.size() < kFewDeadlines + 4 * in_flight_.size()) return;
+  std::vector<Deadline> live;
+  live.reserve(in_flight_.size());
+  for (const auto& [offset, run] : in_flight_) live.push_back({run.deadline, offset});
+  deadlines_ = decltype(deadlines_)(std::greater<>(), std::move(live));
 }
 
 uint32_t Group::TakeReady(OffsetRange range) {
@@ -84,6 +94,16 @@ uint64_t Group::SkipFresh(OffsetRange range) {
 
 // ---- Settling --------------------------------------------------------------
 
+namespace {
+
+// A delay may be as long as its type: never.
+MonoNanos After(MonoNanos now, MonoNanos delay) {
+  constexpr MonoNanos kNever = std::numeric_limits<MonoNanos>::max();
+  return delay > kNever - now ? kNever : now + delay;
+}
+
+}  // namespace
+
 void Group::Account(const InFlight& run, bool add) {
   Credit& held = held_by_[run.member];
   const Credit cost{run.count, run.bytes};
@@ -109,12 +129,15 @@ void Group::SplitInFlight(Offset offset) {
   if (it->first == offset || it->first + it->second.count <= offset) return;
   InFlight right = it->second;
   right.count = it->first + it->second.count - offset;
-  // The bytes stay with the left part: they are given back when it ends, so the
-  // sum never drifts.
-  right.bytes = 0;
+  // Each part takes its share of the bytes. Which record has how many is not kept
+  // here, so a part is exact only where records are alike; the sum always is.
+  right.bytes = static_cast<uint64_t>(static_cast<double>(it->second.bytes) *
+                                      static_cast<double>(right.count) /
+                                      static_cast<double>(it->second.count));
+  it->second.bytes -= right.bytes;
   it->second.count -= right.count;
-  deadlines_.push({right.deadline, offset});
   in_flight_.emplace(offset, right);
+  PushDeadline(right.deadline, offset);
 }
 
 template <typename F>
@@ -164,15 +187,18 @@ void Group::AdvanceCursor() {
   }
 }
 
+OffsetRange Group::WithoutGone(OffsetRange range) {
+  if (range.first >= head_) return range;
+  const OffsetRange gone{range.first, std::min(range.end(), head_) - range.first};
+  gone_total_ += gone.count;
+  Settled(gone);
+  settled_total_ -= gone.count;
+  return {gone.end(), range.count - gone.count};
+}
+
 void Group::Again(OffsetRange range, uint32_t attempt, MonoNanos due, MonoNanos now) {
-  if (range.first < head_) {
-    const OffsetRange gone{range.first, std::min(range.end(), head_) - range.first};
-    gone_total_ += gone.count;
-    Settled(gone);
-    settled_total_ -= gone.count;
-    range = {gone.end(), range.count - gone.count};
-    if (range.count == 0) return;
-  }
+  range = WithoutGone(range);
+  if (range.count == 0) return;
   ++version_;
   if (due > now) {
     delayed_.emplace(due, Ready{range, attempt});
@@ -184,6 +210,8 @@ void Group::Again(OffsetRange range, uint32_t attempt, MonoNanos due, MonoNanos 
 }
 
 void Group::Park(OffsetRange range, uint32_t attempts, const std::string& reason, UnixMillis at) {
+  range = WithoutGone(range);
+  if (range.count == 0) return;
   for (Offset offset = range.first; offset < range.end(); ++offset) {
     parked_[offset] = Parked{attempts, at, reason};
   }
@@ -205,14 +233,14 @@ std::vector<OffsetRange> Group::Settle(OffsetRange range, MemberId member, Settl
             run.attempt >= rules.max_attempts && parked_.size() + part.count <= kMaxParked;
         if (!used_up) {
           const MonoNanos wait = delay > 0 ? delay : rules.backoff(run.attempt + 1);
-          Again(part, run.attempt + 1, now.mono + wait, now.mono);
+          Again(part, run.attempt + 1, After(now.mono, wait), now.mono);
           return;
         }
         [[fallthrough]];
       }
       case SettleAction::kPark:
         if (parked_.size() + part.count > kMaxParked) {
-          Again(part, run.attempt, now.mono + rules.backoff(rules.max_attempts), now.mono);
+          Again(part, run.attempt, After(now.mono, rules.backoff(rules.max_attempts)), now.mono);
           return;
         }
         Park(part, run.attempt, reason, now.unix_ms);
@@ -269,6 +297,14 @@ std::vector<OffsetRange> Group::Reclaim(OffsetRange range, MemberId member, Offs
       at = part.end();
       continue;
     }
+    // Stated twice.
+    auto held = in_flight_.upper_bound(at);
+    const Offset held_from = held == in_flight_.end() ? range.end() : held->first;
+    if (held != in_flight_.begin() && (--held)->second.member == member &&
+        held->first + held->second.count > at) {
+      at = held->first + held->second.count;
+      continue;
+    }
     const Offset ready_from = it == ready_.end() ? range.end() : std::min(it->first, range.end());
     // Fresh for this incarnation of the broker, and known to the client.
     if (at >= next_ && at < tail && !taken_.Contains(at)) {
@@ -278,7 +314,7 @@ std::vector<OffsetRange> Group::Reclaim(OffsetRange range, MemberId member, Offs
       at = end;
       continue;
     }
-    Offset end = ready_from;
+    Offset end = std::min(ready_from, held_from);
     if (at < next_) end = std::min(end, std::max(next_, at + 1));
     if (at >= next_ && taken_.Contains(at)) end = std::min(end, taken_.NextOutside(at));
     lost.push_back({at, end - at});
@@ -336,6 +372,7 @@ void Group::Seek(Offset target, std::vector<std::pair<MemberId, OffsetRange>>* r
   settled_.Clear();
   taken_.Clear();
   released_.Clear();
+  target = std::max(target, head_);
   // What is parked stays parked, and is not delivered on the way.
   for (const auto& [offset, parked] : parked_) {
     if (offset < target) continue;
@@ -405,7 +442,13 @@ uint64_t Group::Release(OffsetRange range) {
   uint64_t released = 0;
   for (auto it = parked_.lower_bound(range.first);
        it != parked_.end() && it->first < range.end();) {
-    released_.Add({it->first, 1});
+    // The cursor waits for it, where it has not passed yet.
+    const OffsetRange one{it->first, 1};
+    if (it->first < cursor_) {
+      released_.Add(one);
+    } else {
+      settled_.Remove(one);
+    }
     ready_.emplace(it->first, Waiting{1, 1});
     ++ready_messages_;
     ++released;
@@ -432,13 +475,11 @@ Group::State Group::state() const {
 }
 
 void Group::Restore(const State& state) {
-  cursor_ = next_ = state.cursor;
-  settled_.Clear();
-  taken_.Clear();
-  ready_.clear();
-  released_.Clear();
+  const Offset head = std::exchange(head_, 0);
   parked_.clear();
-  ready_messages_ = 0;
+  std::vector<std::pair<MemberId, OffsetRange>> revoked;
+  Seek(state.cursor, &revoked);
+  assert(revoked.empty());
   for (const OffsetRange& range : state.settled) {
     settled_.Add(range);
     taken_.Add(range);
@@ -457,6 +498,8 @@ void Group::Restore(const State& state) {
     if (ready.range.first < cursor_) released_.Add(ready.range);
   }
   AdvanceCursor();
+  // What was in flight below the head is gone now.
+  AdvanceHead(head);
 }
 
 }  // namespace spillway::queue

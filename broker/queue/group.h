@@ -75,7 +75,7 @@ class Group {
   // `range` is being delivered: the front of the ready, or of the fresh range.
   void DeliverReady(OffsetRange range, uint64_t bytes, MemberId member, MonoNanos deadline);
   void DeliverFresh(OffsetRange range, uint64_t bytes, MemberId member, MonoNanos deadline);
-  // The front of the ready range cannot be read any more.
+  // The front of the ready range cannot be read any more (it was lost).
   void DropReady(OffsetRange range);
   // The range at `next` is gone; skip it. Returns how many had not been settled.
   uint64_t SkipFresh(OffsetRange range);
@@ -90,6 +90,7 @@ class Group {
   // What a member holds goes to the others at once.
   void Disconnect(MemberId member);
   // A resumed member still holds `range`; returns the parts that it may not keep.
+  // What it keeps counts no bytes: they are not known here.
   std::vector<OffsetRange> Reclaim(OffsetRange range, MemberId member, Offset tail,
                                    MonoNanos deadline);
   // Moves what is due: delays to ready, passed deadlines to ready or parked.
@@ -100,6 +101,8 @@ class Group {
   MonoNanos next_deadline() const;
 
   // ---- Administration.
+  // Where the target is below the head, the head is meant. Reads under way must be
+  // forgotten: the fetches begin anew.
   void Seek(Offset target, std::vector<std::pair<MemberId, OffsetRange>>* revoked);
   // Records below `head` are gone. Returns what the group had not settled.
   std::vector<OffsetRange> AdvanceHead(Offset head);
@@ -155,12 +158,15 @@ class Group {
   // Delivered and not settled: again, now or later; or gone, below head_.
   void Again(OffsetRange range, uint32_t attempt, MonoNanos due, MonoNanos now);
   void Settled(OffsetRange range);
+  // Ends what is below the head; returns the rest.
+  OffsetRange WithoutGone(OffsetRange range);
   void Park(OffsetRange range, uint32_t attempts, const std::string& reason, UnixMillis at);
   void AdvanceCursor();
   // Splits the run at `offset`, if one covers it.
   void SplitInFlight(Offset offset);
   void Account(const InFlight& run, bool add);
   void Hold(OffsetRange range, const InFlight& run);
+  void PushDeadline(MonoNanos at, Offset first);
   // Removes the front of the ready range; returns its attempt.
   uint32_t TakeReady(OffsetRange range);
   // Calls f(range, InFlight) for each part of `range` held by `member`, removing
@@ -180,7 +186,8 @@ class Group {
   absl::btree_multimap<MonoNanos, Ready> delayed_;  // by when they are due
   absl::btree_map<Offset, Parked> parked_;
   RangeSet released_;  // were parked, and are not settled yet
-  // Lazily checked: an entry is live if the run at `first` still has it.
+  // Lazily checked: an entry is live if the run at `first` still has it. Made anew
+  // when most are not, or settles would leave one each until its time has passed.
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
   absl::btree_map<MemberId, Credit> held_by_;
   uint64_t in_flight_messages_ = 0;

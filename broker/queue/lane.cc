@@ -11,6 +11,7 @@ Lane::Lane(const Tuning& tuning) : tuning_(tuning) {}
 // ---- Producers -------------------------------------------------------------
 
 Offset Lane::Publish(wire::Records records, Origin origin, const Now& now) {
+  assert(records.count() > 0);
   Batch batch;
   batch.first = tail();
   // Times never go back within a lane, so that they can be searched.
@@ -21,7 +22,11 @@ Offset Lane::Publish(wire::Records records, Origin origin, const Now& now) {
   batch.origin = std::move(origin);
   const Offset first = batch.first;
   window_.Append(std::move(batch));
-  if (tuning_.durability == Durability::kMemory) visible_end_ = tail();
+  if (tuning_.durability == Durability::kMemory) {
+    visible_end_ = tail();
+  } else {
+    promised_end_ = tail();
+  }
   return first;
 }
 
@@ -29,6 +34,8 @@ const Batch* Lane::NextToStore(const Credit& keep) const {
   const Batch* next = window_.NextToStore();
   if (next == nullptr) return nullptr;
   if (tuning_.durability != Durability::kMemory) return next;
+  // Published when the queue still waited for the disk, and not acknowledged yet.
+  if (next->first < promised_end_) return next;
   // Behind the storing end all is in memory only: store while it is too much.
   const Credit memory_only{window_.end() - window_.storing_end(),
                            window_.unstored_footprint_bytes() - window_.storing_footprint_bytes()};
@@ -37,12 +44,24 @@ const Batch* Lane::NextToStore(const Credit& keep) const {
 
 Offset Lane::Stored(LogPosition position) {
   const Batch& batch = window_.MarkStored();
-  index_.Add({batch.first, position, batch.appended_at, batch.bytes_before});
+  Index({batch.first, position, batch.appended_at, batch.bytes_before});
   if (tuning_.durability == Durability::kMemory) {
     spilled_ += {batch.records.count(), batch.records.Cost().bytes};
   }
   visible_end_ = std::max(visible_end_, batch.end());
+  ForgetIndex();
   return batch.end();
+}
+
+void Lane::Index(const DiskIndex::Mark& mark) {
+  // The marks before it lead to nothing that is needed, and may be trimmed.
+  if (head_ >= mark.first) index_.Clear();
+  index_.Add(mark);
+}
+
+void Lane::ForgetIndex() {
+  const bool on_the_way = window_.storing_end() > window_.stored_end();
+  if (!on_the_way && head_ >= window_.stored_end()) index_.Clear();
 }
 
 void Lane::EvictTo(uint64_t target_bytes, uint64_t target_messages) {
@@ -84,10 +103,11 @@ const Batch* Lane::Locate(Offset offset, Fetch& fetch, DiskRead* read, Outcome* 
     return nullptr;
   }
   const auto mark = index_.Floor(offset);
-  if (!mark || fetch.found_nothing()) {
+  if (!mark || fetch.missed(offset)) {
     *outcome = Outcome::kMissing;
     return nullptr;
   }
+  fetch.Want(offset);
   read->from = fetch.ContinueAt(offset, mark->first).value_or(mark->position);
   return nullptr;
 }
@@ -140,7 +160,15 @@ Outcome Lane::Deliver(Group& group, MemberId member, const Credit& room, const C
 
   // What is to be delivered again goes first: it holds the cursor.
   while (group.has_ready()) {
-    const Group::Ready ready = group.FirstReady();
+    Group::Ready ready = group.FirstReady();
+    const Offset found_from = lost_.NextOutside(ready.range.first);
+    if (found_from > ready.range.first) {
+      if (!out->runs.empty()) return Outcome::kDelivered;
+      const Offset end = std::min(found_from, ready.range.end());
+      gap->push_back({ready.range.first, end - ready.range.first});
+      group.DropReady(gap->back());
+      return Outcome::kGap;
+    }
     const Batch* batch = Locate(ready.range.first, group.retry_fetch, read, &outcome);
     if (batch == nullptr) {
       if (outcome == Outcome::kMissing) return finish(outcome);
@@ -248,16 +276,11 @@ Offset Lane::RetentionHead(const Now& now) const {
 
 Offset Lane::DropHead(uint64_t bytes, uint64_t messages) const {
   Offset at = settled_through();
-  while (at < visible_end_) {
-    const uint64_t left_messages = tail() - at;
-    const uint64_t left_bytes = bytes_total_ - bytes_before(at);
-    if (left_messages <= messages && left_bytes <= bytes) break;
+  if (tail() - at > messages) at = tail() - messages;
+  // Bytes as closely as they are known: by batches in memory, by marks on disk.
+  while (at < visible_end_ && bytes_total_ - bytes_before(at) > bytes) {
     const Batch* batch = window_.Find(at);
-    if (batch == nullptr) {
-      at = std::max(at + 1, window_.begin());
-      continue;
-    }
-    at = batch->end();
+    at = batch != nullptr ? batch->end() : std::min(index_.NextAfter(at), window_.begin());
   }
   return std::min(at, visible_end_);
 }
@@ -276,6 +299,7 @@ std::vector<GroupGap> Lane::AdvanceHead(Offset head, GoneReason reason) {
   }
   lost_.RemoveBelow(head);
   index_.TrimBelow(head);
+  ForgetIndex();
   // What nobody needs leaves memory; what is kept for replay stays as a cache.
   while (window_.end() > window_.begin() && window_.Find(window_.begin())->end() <= head_ &&
          window_.CanEvict(head_)) {
@@ -285,8 +309,8 @@ std::vector<GroupGap> Lane::AdvanceHead(Offset head, GoneReason reason) {
 }
 
 std::optional<LogPosition> Lane::NeededPosition() const {
-  if (head_ >= window_.stored_end() || index_.marks().empty()) return std::nullopt;
-  return index_.Floor(head_)->position;
+  const auto mark = index_.Floor(head_);
+  return mark ? std::optional(mark->position) : std::nullopt;
 }
 
 // ---- Numbers ---------------------------------------------------------------
@@ -304,8 +328,10 @@ uint64_t Lane::bytes_before(Offset offset) const {
     const auto index = static_cast<uint32_t>(offset - batch->first);
     return batch->bytes_before + (index == 0 ? 0 : batch->records.Cost(0, index).bytes);
   }
-  const auto mark = index_.Floor(offset);
-  return mark ? mark->bytes_before : bytes_total_;
+  if (const auto mark = index_.Floor(offset)) return mark->bytes_before;
+  // Nothing on disk: a hole before the window.
+  const Batch* first = window_.Find(window_.begin());
+  return first != nullptr ? first->bytes_before : bytes_total_;
 }
 
 Credit Lane::backlog() const {
@@ -335,7 +361,12 @@ UnixMillis Lane::appended_at(Offset offset) const {
 
 // ---- Recovery --------------------------------------------------------------
 
+bool Lane::CanSnapshot() const {
+  return !index_.marks().empty() || window_.storing_end() == window_.stored_end();
+}
+
 Lane::State Lane::state() const {
+  assert(CanSnapshot());
   State state;
   state.head = head_;
   // What is on its way comes before the snapshot in the log; it needs no marks of
@@ -368,7 +399,7 @@ bool Lane::Replayed(Offset first, uint32_t count, uint64_t bytes, UnixMillis app
     lost_.Add({tail(), first - tail()});
     index_.Break();
   }
-  index_.Add({first, position, appended_at, bytes_total_});
+  Index({first, position, appended_at, bytes_total_});
   bytes_total_ += bytes;
   last_appended_at_ = std::max(last_appended_at_, appended_at);
   window_ = ResidentWindow(first + count);
@@ -383,10 +414,10 @@ void Lane::FinishReplay(Offset reserved) {
     window_ = ResidentWindow(reserved);
     visible_end_ = reserved;
   }
-  // Groups that wait below a hole are told of it when they get there.
-  if (!groups_.empty()) return;
-  head_ = std::max(head_, std::min(lost_.NextOutside(head_), tail()));
-  lost_.RemoveBelow(head_);
+  // A group that has not passed a hole is told of it when it comes there.
+  Offset head = lost_.NextOutside(head_);
+  for (const auto& [name, group] : groups_) head = std::min(head, group->needed_from());
+  if (head > head_) AdvanceHead(head, GoneReason::kLost);
 }
 
 }  // namespace spillway::queue

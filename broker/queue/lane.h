@@ -46,7 +46,9 @@ enum class Outcome : uint8_t {
   kMissing,   // a record that should be kept cannot be found: corrupt
 };
 
-// A read that a cursor waits for. The runtime calls fetch->Begin when it starts.
+// A read that a cursor waits for, where `fetch` is set; that may be so whatever the
+// outcome, because what is fresh need not wait for what is delivered again. The
+// runtime starts it and calls fetch->Begin at once, or forgets it and asks again.
 struct DiskRead {
   Fetch* fetch = nullptr;
   LogPosition from = 0;
@@ -62,6 +64,8 @@ class Lane {
   explicit Lane(const Tuning& tuning);
 
   const Tuning& tuning() const { return tuning_; }
+  // What waits for the store to be seen goes on waiting when MEMORY comes, until the
+  // next Publish; that and all before it must be reserved.
   void set_tuning(const Tuning& tuning) { tuning_ = tuning; }
 
   Offset head() const { return head_; }
@@ -75,7 +79,8 @@ class Lane {
   // Appends; returns the offset of the first record.
   Offset Publish(wire::Records records, Origin origin, const Now& now);
   // The next batch that must go to the store: all for PERSISTED and SYNCED; for
-  // MEMORY the oldest, while more than `keep` is in memory only.
+  // MEMORY the oldest, while more than `keep` is in memory only, or it is from
+  // before the queue was MEMORY.
   const Batch* NextToStore(const Credit& keep) const;
   void MarkStoring() { window_.MarkStoring(); }
   // The oldest batch on its way is at `position`. Returns the new stored end.
@@ -108,7 +113,9 @@ class Lane {
   // Removes everything below `head` (never past the visible end), tells groups.
   std::vector<GroupGap> AdvanceHead(Offset head, GoneReason reason);
   GoneReason gone_reason() const { return gone_reason_; }
-  // The store's position below which nothing is needed.
+  // The store's position below which no records are needed; none if no records in
+  // the store are. Taken together with state(): once that is durable, the log can be
+  // trimmed to here, or to the state's own entry.
   std::optional<LogPosition> NeededPosition() const;
 
   // ---- Numbers.
@@ -135,17 +142,27 @@ class Lane {
     std::vector<DiskIndex::Mark> marks;
     std::vector<OffsetRange> lost;
   };
+  // Whether state() would find everything again. False only while the first batch
+  // that is needed is on its way, because its position is not known.
+  bool CanSnapshot() const;
   // The state to be appended after all batches that are stored or on their way.
+  // REQUIRES: CanSnapshot().
   State state() const;
   void Restore(const State& state);
   // A data entry was replayed. Returns false if it contradicts what came before.
   bool Replayed(Offset first, uint32_t count, uint64_t bytes, UnixMillis appended_at,
                 LogPosition position);
   // After the replay: offsets below `reserved` may have been given out and lost
-  // with the memory; the tail goes there, and the hole is remembered.
+  // with the memory; the tail goes there, and the hole is remembered until every
+  // group was told. REQUIRES: the groups are restored.
   void FinishReplay(Offset reserved);
 
  private:
+  // A batch is at `position`.
+  void Index(const DiskIndex::Mark& mark);
+  // Drops the marks when no records in the store are needed: the entries they name
+  // may be trimmed.
+  void ForgetIndex();
   const Batch* Locate(Offset offset, Fetch& fetch, DiskRead* read, Outcome* outcome);
   static uint32_t Take(const Batch& batch, Offset first, uint64_t count, const Credit& room,
                        uint32_t attempt, wire::Delivery* out);
@@ -153,6 +170,8 @@ class Lane {
   Tuning tuning_;
   Offset head_ = 0;
   Offset visible_end_ = 0;
+  // What is before it goes to the store whatever the durability is now.
+  Offset promised_end_ = 0;
   ResidentWindow window_;
   DiskIndex index_;
   // Offsets that were only in memory when a broker ended.

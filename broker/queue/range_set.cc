@@ -1,6 +1,7 @@
 #include "broker/queue/range_set.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 namespace spillway::queue {
@@ -49,7 +50,8 @@ uint64_t RangeSet::Remove(OffsetRange range) {
     const Offset had_end = it->second;
     it = ranges_.erase(it);
     removed += std::min(had_end, end) - std::max(had_first, first);
-    if (had_first < first) ranges_.emplace(had_first, first);
+    // An insertion invalidates every other iterator.
+    if (had_first < first) it = std::next(ranges_.emplace(had_first, first).first);
     if (had_end > end) it = ranges_.emplace(end, had_end).first;
   }
   count_ -= removed;

@@ -257,6 +257,7 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
 
 void LaneActor::MaybeSnapshot() {
   if (snapshotting_ || bytes_since_snapshot_ < kSnapshotEveryBytes || failure_) return;
+  if (!core_.CanSnapshot()) return;  // the next batch can
   snapshotting_ = true;
   bytes_since_snapshot_ = 0;
   const auto needed = core_.NeededPosition();
