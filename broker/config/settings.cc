@@ -151,6 +151,12 @@ const std::vector<Setting>& AllSettings() {
              "How long a stop waits for what is credited."),
       Number("max_sessions", &Settings::max_sessions, 1, 1'000'000, "Streams at one time."),
       Number("max_queues", &Settings::max_queues, 1, 1'000'000, "Queues."),
+      Number("max_connections", &Settings::max_connections, 1, 1'000'000,
+             "Connections to the gRPC server."),
+      Number("max_connections_per_address", &Settings::max_connections_per_address, 1, 1'000'000,
+             "Connections of one peer address."),
+      Number("max_streams_per_connection", &Settings::max_streams_per_connection, 1, 1'000'000,
+             "Calls that one connection may have open."),
       Text("ports_file", &Settings::ports_file,
            "Write the ports in use to this file, as JSON, once they are open."),
   };

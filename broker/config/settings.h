@@ -25,6 +25,9 @@ struct Settings {
   uint64_t drain_deadline_ms = 20'000;
   uint64_t max_sessions = 20'000;
   uint64_t max_queues = 10'000;
+  uint64_t max_connections = 10'000;
+  uint64_t max_connections_per_address = 5'000;
+  uint64_t max_streams_per_connection = 1'024;
   std::string ports_file;
 };
 

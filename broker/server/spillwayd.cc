@@ -167,7 +167,11 @@ class Daemon {
     store_ = std::move(opened.store);
 
     service::ServerOptions server_options;
-    server_options.listen = settings().listen;
+    server_options.accept = {.listen = settings().listen,
+                             .max_connections = settings().max_connections,
+                             .max_connections_per_address = settings().max_connections_per_address};
+    server_options.max_streams_per_connection =
+        static_cast<int>(settings().max_streams_per_connection);
     server_options.max_streams = static_cast<uint32_t>(settings().max_sessions);
     auto server = service::Server::Create(server_options, &clock_);
     if (!server) {
@@ -205,6 +209,7 @@ class Daemon {
       if (!snapshot) return;
       snapshot->mutable_broker()->set_version(kVersion);
       std::copy(server_->errors().begin(), server_->errors().end(), service_stats_.errors.begin());
+      service_stats_.connections = server_->connections();
       metrics_.Update(*snapshot, service_stats_);
     });
     server_->OnRound([this](MonoNanos round) {

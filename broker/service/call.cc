@@ -84,7 +84,7 @@ void Call::OnWritten(bool ok) {
 void Call::Finish(const std::optional<Error>& error) {
   if (finishing_) return;
   finishing_ = true;
-  if (error) shard_->CountError(error->kind);
+  if (error) ended_with_ = error->kind;
   const grpc::Status status = MakeStatus(error, &context_);
   if (shard_->stopping()) {
     done_ = true;
@@ -108,8 +108,12 @@ void Call::WriteAndFinish(session::OutFrame frame) {
   stream_.WriteAndFinish(MakeMessage(std::move(frame)), {}, grpc::Status::OK, &finished_);
 }
 
-void Call::OnFinished(bool) {
+void Call::OnFinished(bool ok) {
   done_ = true;
+  // A peer that just went away looks like one that half-closed without Close.
+  if (ended_with_ && (ok || *ended_with_ != ErrorKind::kProtocol)) {
+    shard_->CountError(*ended_with_);
+  }
   DeleteIfDone();
 }
 

@@ -93,6 +93,7 @@ class Call final : public Tended {
   Op finished_{this, &Call::OnFinished};
   grpc::ByteBuffer incoming_;
   std::unique_ptr<Handler> handler_;
+  std::optional<ErrorKind> ended_with_;
   bool reading_ = false;
   bool writing_ = false;
   bool wrote_ = false;

@@ -59,11 +59,15 @@ Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clo
   server->factory_ = [self](Call* call) { return self->MakeHandler(call); };
 
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+  auto acceptor = Acceptor::Listen(options.accept);
+  if (!acceptor) return std::move(acceptor.error());
+  server->acceptor_ = std::move(*acceptor);
+  auto connections = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   builder.RegisterAsyncGenericService(&server->generic_);
   builder.SetMaxReceiveMessageSize(options.max_frame_bytes);
   builder.SetMaxSendMessageSize(-1);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
@@ -74,12 +78,10 @@ Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clo
                              kMinPingIntervalMs);
   server->shard_ = std::make_unique<Shard>(builder.AddCompletionQueue(), clock);
   server->server_ = builder.BuildAndStart();
-  if (server->server_ == nullptr || server->port_ == 0) {
-    return Error{.kind = ErrorKind::kUnavailable,
-                 .message = "cannot listen on " + options.listen +
-                            "; is the address in use, or not of this machine?",
-                 .field = "listen"};
+  if (server->server_ == nullptr) {
+    return Error{.kind = ErrorKind::kInternal, .message = "gRPC did not start"};
   }
+  server->connections_ = std::move(connections);
   return server;
 }
 
@@ -96,6 +98,7 @@ void Server::Start(runtime::Broker* broker) {
     health_.Set(broker_->ready() && !draining_ && !broker_->failure());
   });
   thread_ = std::thread([this, broker] { Run(broker); });
+  acceptor_->Start(connections_);
 }
 
 void Server::Run(runtime::Broker* broker) {
@@ -118,6 +121,7 @@ void Server::Drain(std::function<void()> done) {
 void Server::Stop() {
   if (server_ == nullptr) return;
   // The shard's thread goes on polling meanwhile, so that calls can end.
+  acceptor_->Stop();
   constexpr std::chrono::milliseconds kGrace(100);
   server_->Shutdown(std::chrono::system_clock::now() + kGrace);
   if (thread_.joinable()) {

@@ -14,6 +14,7 @@
 #include "broker/base/clock.h"
 #include "broker/base/error.h"
 #include "broker/runtime/broker.h"
+#include "broker/service/acceptor.h"
 #include "broker/service/call.h"
 #include "broker/service/health.h"
 #include "broker/service/shard.h"
@@ -22,7 +23,7 @@
 namespace spillway::service {
 
 struct ServerOptions {
-  std::string listen = "127.0.0.1:0";
+  AcceptorOptions accept;
   session::SessionOptions session;
   // Streams of Publish and Consume together.
   uint32_t max_streams = registry::limit::kMaxSessions;
@@ -59,7 +60,9 @@ class Server {
   // Calls `f` on the shard's thread about every `period`. REQUIRES: not started.
   void Every(MonoNanos period, std::function<void(runtime::Broker*, const Now&)> f);
 
-  int port() const { return port_; }
+  int port() const { return acceptor_->port(); }
+  // Open connections.
+  uint64_t connections() const { return acceptor_->connections(); }
   // Of each round; see Shard. REQUIRES: not started.
   void OnRound(std::function<void(MonoNanos)> f) { shard_->OnRound(std::move(f)); }
   // Errors that calls ended with, by kind. On the shard's thread.
@@ -75,7 +78,8 @@ class Server {
   HandlerFactory factory_;
   std::unique_ptr<Shard> shard_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  std::unique_ptr<Acceptor> acceptor_;
+  std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   runtime::Broker* broker_ = nullptr;
   std::thread thread_;
 

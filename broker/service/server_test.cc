@@ -3,11 +3,18 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <atomic>
+
 #include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "broker/service/test_server.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -175,11 +182,66 @@ TEST(Server, RefusesMoreStreamsThanItTakes) {
 TEST(Server, RefusesAnAddressThatIsTaken) {
   TestServer server;
   ServerOptions options;
-  options.listen = "127.0.0.1:" + std::to_string(server.server_->port());
+  options.accept.listen = "127.0.0.1:" + std::to_string(server.server_->port());
   RealClock clock;
   const auto second = Server::Create(options, &clock);
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().field, "listen");
+}
+
+// Connects without a word; whether the server keeps the connection.
+bool Kept(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  char byte = 0;
+  // gRPC greets with its settings; a refused connection just ends.
+  const bool kept = recv(fd, &byte, 1, 0) == 1;
+  close(fd);
+  return kept;
+}
+
+TEST(Server, CapsConnectionsAndTakesThemAgain) {
+  ServerOptions options;
+  options.accept.max_connections_per_address = 2;
+  TestServer server(false, options);
+  PublishStream first(server);
+  first.Open("q");
+  grpc::ChannelArguments arguments = TestServer::Arguments();
+  const std::string address = "127.0.0.1:" + std::to_string(server.server_->port());
+  auto second = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  ASSERT_TRUE(second->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(5)));
+  EXPECT_EQ(server.server_->connections(), 2u);
+  EXPECT_FALSE(Kept(server.server_->port()));
+  second.reset();
+  bool kept = false;
+  for (int i = 0; i < 100 && !kept; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    kept = Kept(server.server_->port());
+  }
+  EXPECT_TRUE(kept);
+}
+
+TEST(Server, OutlivesALackOfDescriptors) {
+  TestServer server;
+  std::vector<int> hogs;
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit low = before;
+  low.rlim_cur = 256;
+  setrlimit(RLIMIT_NOFILE, &low);
+  // One is left for the test's own socket, none for the server's.
+  for (int fd; (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) hogs.push_back(fd);
+  close(hogs.back());
+  hogs.pop_back();
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(Kept(server.server_->port()));
+  for (const int fd : hogs) close(fd);
+  setrlimit(RLIMIT_NOFILE, &before);
+  PublishStream publisher(server);
+  EXPECT_EQ(publisher.Open("q").protocol(), 1u);
 }
 
 TEST(Server, StopsWithStreamsOpen) {
