@@ -1,7 +1,7 @@
-// Demo runs the product's main job on real input: a Go producer replays the
-// arrivals of a public trace into a small queue, a Rust consumer that is at times
-// slower than the bursts takes them out, the broker is killed in the middle, and
-// a Go reader replays everything. Every record is verified by its content.
+// Demo runs the product's main job on real input: a producer replays the
+// arrivals of a public trace into a small queue, a consumer in another process,
+// at times slower than the bursts, takes them out, the broker is killed in the
+// middle, and a reader replays everything. Every record is verified by its content.
 package main
 
 import (
@@ -36,7 +36,7 @@ type row struct {
 }
 
 func main() {
-	consumer := flag.String("consumer", "", "the Rust consumer's binary")
+	consumer := flag.String("consumer", "", "the consumer's binary")
 	data := flag.String("data", "", "the folder of the trace")
 	length := flag.Duration("length", 45*time.Second, "how long the trace is replayed for")
 	flag.Parse()
