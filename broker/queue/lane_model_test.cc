@@ -12,6 +12,11 @@ namespace spillway::queue::model {
 namespace {
 
 constexpr int kOperations = 300;
+#ifdef NDEBUG
+constexpr uint64_t kSeeds = 2'000;
+#else
+constexpr uint64_t kSeeds = 400;  // sanitizers are slow
+#endif
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   const char* value = std::getenv(name);
@@ -20,7 +25,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 
 TEST(LaneModel, HoldsItsPromises) {
   const uint64_t first = FromEnvironment("SPILLWAY_SEED", 1);
-  const uint64_t seeds = FromEnvironment("SPILLWAY_SEEDS", 2'000);
+  const uint64_t seeds = FromEnvironment("SPILLWAY_SEEDS", kSeeds);
   Counts sum;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
     const RunResult result = RunModel(seed, kOperations);
