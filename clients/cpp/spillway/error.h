@@ -76,8 +76,9 @@ class [[nodiscard]] Result {
   // REQUIRES: ok().
   T& value() { return std::get<0>(value_); }
   const T& value() const { return std::get<0>(value_); }
-  T& operator*() { return value(); }
-  const T& operator*() const { return value(); }
+  T& operator*() & { return value(); }
+  const T& operator*() const& { return value(); }
+  T&& operator*() && { return std::move(value()); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
   // REQUIRES: !ok().

@@ -42,7 +42,7 @@ Core::Core(ClientOptions options, std::string ca_pem)
     : options_(std::move(options)),
       ca_pem_(std::move(ca_pem)),
       client_name_(
-          (options_.name + " spillway-cpp/0.1").substr(0, registry::limit::kMaxClientBytes)),
+          (options_.name + " spillway-cpp/1.0.0-dev").substr(0, registry::limit::kMaxClientBytes)),
       tokens_(options_.retry_budget_tokens),
       random_(std::random_device{}()) {
   channel_ = Dial();

@@ -219,6 +219,7 @@ grpc::ByteBuffer ProducerSession::OpenFrameLocked() {
   open->set_queue(options_.queue);
   open->set_producer_id(producer_id_);
   open->set_client(core_->client_name());
+  open->set_resume_sequence(log_.resume_sequence());
   return ToFrame(request);
 }
 

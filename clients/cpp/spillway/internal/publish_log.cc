@@ -213,6 +213,12 @@ std::optional<grpc::ByteBuffer> PublishLog::Next() {
   return frame;
 }
 
+uint64_t PublishLog::resume_sequence() const {
+  if (epoch_ == 0) return 0;
+  const bool numbered = !ready_.empty() && ready_.front().first_sequence != 0;
+  return numbered ? ready_.front().first_sequence : next_sequence_;
+}
+
 Status PublishLog::Opened(uint64_t epoch, uint64_t next_sequence) {
   epoch_ = epoch;
   limit_ = {};

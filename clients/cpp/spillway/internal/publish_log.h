@@ -94,6 +94,8 @@ class PublishLog {
   // The next frame within the credit; nothing if none is ready or fits.
   std::optional<grpc::ByteBuffer> Next();
 
+  // The lowest sequence that may still be sent; 0 before the first stream.
+  uint64_t resume_sequence() const;
   // A stream has opened. Fails if the broker's numbering excludes this log.
   Status Opened(uint64_t epoch, uint64_t next_sequence);
   // The stream is gone: what is unconfirmed goes out again, first.

@@ -24,10 +24,11 @@ Status Session::Open() {
   ConnectLocked();
   const Clock::time_point deadline = Clock::now() + core_->options().connect_timeout;
   changed_.wait_until(lock, deadline, [this] {
-    return OpenLocked() || state_ == State::kClosed ||
+    return ever_open_ || state_ == State::kClosed ||
            (core_->options().fail_fast && state_ == State::kWaiting);
   });
-  if (OpenLocked()) return Ok();
+  // A reader whose stop is where it starts has ended by now.
+  if (ever_open_) return Ok();
   Error error = error_ ? *error_
                        : last_error_.value_or(Error{
                              .kind = ErrorKind::kTimedOut,
