@@ -31,7 +31,7 @@ struct Now {
 struct LaneId {
   uint32_t queue = 0;
   uint32_t partition = 0;
-  auto operator<=>(const LaneId&) const = default;
+  auto operator<=>(const LaneId&) const = default;  // NOLINT(modernize-use-nullptr): not one
   template <typename H>
   friend H AbslHashValue(H h, const LaneId& id) {
     return H::combine(std::move(h), id.queue, id.partition);

@@ -1,5 +1,6 @@
 // spillway top: what the broker does, live.
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <map>
 
@@ -47,7 +48,7 @@ Rates RatesOf(const v1::Queue& queue, const Last& last, uint64_t now) {
 std::string Bar(uint64_t used, uint64_t total) {
   const double share =
       total == 0 ? 0 : std::min(1.0, static_cast<double>(used) / static_cast<double>(total));
-  const auto filled = static_cast<size_t>(share * 10 + 0.5);
+  const auto filled = static_cast<size_t>(std::lround(share * 10));
   char percent[8];
   std::snprintf(percent, sizeof percent, "%3.0f%%", share * 100);
   const Style style = share > 0.9 ? Style::kRed : share > 0.7 ? Style::kYellow : Style::kGreen;

@@ -134,6 +134,7 @@ TEST(WindowSharePolicy, ALoweredWindowGrantsNothingUntilUseFallsBelowIt) {
 TEST(WindowSharePolicy, AThousandProducersTakeTurnsAtAWindowOfAHundred) {
   Pressure p = Of({100, 10'000}, 100);
   std::vector<Claim> claims;
+  claims.reserve(1'000);
   for (int i = 0; i < 1'000; ++i) claims.push_back(Waiting(100, i));
   std::vector<int> served(1'000);
   MonoNanos now = 1'000;

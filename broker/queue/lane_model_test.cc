@@ -19,7 +19,7 @@ constexpr uint64_t kSeeds = 400;  // sanitizers are slow
 #endif
 
 uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* value = std::getenv(name);
+  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
   return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
 }
 

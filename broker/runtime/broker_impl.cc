@@ -80,7 +80,7 @@ void BrokerImpl::Start(const Now& at) {
       auto lane = std::make_unique<LaneActor>(LaneId{id, 0}, entry.name, entry.revision,
                                               entry.tuning, this);
       // A lane that cannot be restored refuses to serve by itself; the others do.
-      lane->Recover([this, left](std::optional<Error>) {
+      lane->Recover([this, left](const std::optional<Error>&) {
         if (--*left == 0) ready_ = true;
       });
       lanes_.emplace(entry.name, std::move(lane));

@@ -268,6 +268,46 @@ TEST(BrokerTest, RejectSaysFullAndDropOldestTellsWhatIsGone) {
   EXPECT_EQ(consumer->received.back().payload, Payload(99));
 }
 
+// A batch is in memory until all of it is gone; what of it is gone makes room for
+// messages all the same, or producer and queue would wait for each other.
+TEST(BrokerTest, LargeBatchesMakeRoomRecordByRecord) {
+  TestBroker broker;
+  auto tuning = Tuning(pb::DURABILITY_MEMORY);
+  tuning.set_window_messages(100);
+  tuning.set_overflow(pb::OVERFLOW_POLICY_DROP_OLDEST);
+  ASSERT_TRUE(broker.CreateQueue("drop", tuning).ok());
+  auto publisher = broker.Publisher("drop");
+  uint64_t sent = 0;
+  for (int round = 0; sent < 1'000; ++round) {
+    ASSERT_LT(round, 1'000) << "no room after " << sent;
+    const uint64_t n = publisher->grant.limit.messages - publisher->handle->received().messages;
+    if (n > 0) {
+      ASSERT_TRUE(publisher->Publish(std::vector<std::string>(n, "x")));
+      sent += n;
+    }
+    broker.Settle();
+  }
+
+  tuning.set_overflow(pb::OVERFLOW_POLICY_BLOCK);
+  ASSERT_TRUE(broker.CreateQueue("block", tuning).ok());
+  auto consumer = broker.Member("block", "g", 1'000);
+  auto blocked = broker.Publisher("block");
+  const auto fill = [&] {
+    for (;;) {
+      const uint64_t n = blocked->grant.limit.messages - blocked->handle->received().messages;
+      if (n == 0) return;
+      ASSERT_TRUE(blocked->Publish(std::vector<std::string>(n, "x")));
+      broker.Settle();
+    }
+  };
+  fill();
+  const uint64_t limit = blocked->grant.limit.messages;
+  ASSERT_GE(consumer->received.size(), 50u);
+  consumer->Ack({0, 20});  // of the first batch
+  broker.Settle();
+  EXPECT_GT(blocked->grant.limit.messages, limit);
+}
+
 TEST(BrokerTest, RetriesParksAndReleases) {
   TestBroker broker;
   auto tuning = Tuning(pb::DURABILITY_SYNCED);

@@ -276,7 +276,9 @@ credit::Pressure LaneActor::MakePressure() {
   const Credit backlog = core_.backlog();
   credit::Pressure p;
   p.window = {tuning.window_messages, tuning.window_bytes};
-  p.held = {window.unstored_messages(), window.unstored_footprint_bytes()};
+  // Of a batch in part below the head, the messages are gone and the memory is not.
+  p.held = {Less(window.end(), std::max(window.stored_end(), core_.head())),
+            window.unstored_footprint_bytes()};
   p.unspent = publishers_.ledger().unspent();
   p.max_message_bytes = tuning.max_message_bytes;
   p.now = env_->now.mono;

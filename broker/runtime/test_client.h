@@ -126,16 +126,16 @@ struct TestConsumer : ConsumerSink {
   void OnClosed(const Error& error) override { closed = error; }
   void OnFinished() override { finished = true; }
 
-  void Ack(OffsetRange range) {
+  void Ack(OffsetRange range) const {
     const OffsetRange ranges[] = {range};
     handle->Settle({.ranges = ranges, .action = pb::SETTLE_ACTION_ACK, .reason = ""});
   }
-  void Settle(OffsetRange range, pb::SettleAction action, uint64_t delay_ms = 0) {
+  void Settle(OffsetRange range, pb::SettleAction action, uint64_t delay_ms = 0) const {
     const OffsetRange ranges[] = {range};
     handle->Settle({.ranges = ranges, .action = action, .delay_ms = delay_ms, .reason = "test"});
   }
   // Grants `more` beyond what was delivered.
-  void Grant(uint64_t messages, uint64_t bytes = 1 << 30) {
+  void Grant(uint64_t messages, uint64_t bytes = 1 << 30) const {
     const Credit had = handle->limit();
     handle->Grant(handle->epoch(), {std::max(had.messages, delivered.messages + messages),
                                     std::max(had.bytes, delivered.bytes + bytes)});

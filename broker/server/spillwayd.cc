@@ -77,6 +77,7 @@ Result<config::Loaded> Load(const Flags& flags) {
   config::Loaded loaded;
   std::string path = flags.config;
   if (path.empty()) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread
     if (const char* from = std::getenv("SPILLWAY_CONFIG")) path = from;
   }
   if (!path.empty()) {
@@ -87,6 +88,7 @@ Result<config::Loaded> Load(const Flags& flags) {
     if (!applied) return applied.error();
   }
   auto environment = config::Apply(
+      // NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread
       config::ReadEnvironment([](const char* name) -> const char* { return std::getenv(name); }),
       [](std::string_view name) {
         std::string variable = "SPILLWAY_" + std::string(name);

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <optional>
 #include <utility>
 
@@ -131,7 +132,7 @@ std::optional<Error> Acceptor::Bind() {
     listeners_.push_back(fd);
     if (port_ == 0) port_ = PortOf(fd);
   }
-  if (listeners_.empty()) return CannotListen(listen, std::strerror(failed));
+  if (listeners_.empty()) return CannotListen(listen, std::generic_category().message(failed));
   return std::nullopt;
 }
 

@@ -120,7 +120,7 @@ std::vector<Case> Cases() {
   constexpr auto kProtocol = pb::ERROR_KIND_PROTOCOL;
   const std::string open = OpenPublish(), consume = OpenConsume();
   std::string deep;
-  for (int i = 0; i < 500; ++i) deep = std::string("\x0b") + deep + "\x0c";
+  deep.append(500, '\x0b').append(500, '\x0c');
   auto settle = [](const std::function<void(pb::Settle*)>& change) {
     pb::ConsumeRequest request;
     request.mutable_settle()->add_ranges()->set_count(1);

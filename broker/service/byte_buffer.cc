@@ -3,6 +3,7 @@
 #include <grpcpp/impl/codegen/proto_buffer_reader.h>
 #include <grpcpp/support/slice.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -46,8 +47,7 @@ grpc::ByteBuffer MakeMessage(session::OutFrame frame) {
   if (total < kCopyBelowBytes) {
     const grpc::Slice slice(total);
     auto* out = const_cast<uint8_t*>(slice.begin());
-    std::memcpy(out, frame.head.data(), frame.head.size());
-    out += frame.head.size();
+    out = std::copy(frame.head.begin(), frame.head.end(), out);
     for (const wire::Slice& field : frame.fields) {
       std::memcpy(out, field.buffer.data() + field.begin, field.length);
       out += field.length;

@@ -15,7 +15,9 @@ void Call::Accept(grpc::AsyncGenericService* service, Shard* shard, const Handle
 }
 
 Call::Call(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory)
-    : service_(service), shard_(shard), factory_(factory) {}
+    : service_(service), shard_(shard), factory_(factory) {
+  shard_->Tend(this);
+}
 
 Call::~Call() {
   handler_.reset();

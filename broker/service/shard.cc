@@ -63,6 +63,7 @@ void Shard::StartTimer(Tended* tended, MonoNanos at) {
 }
 
 void Shard::Forget(Tended* tended) {
+  tended_.erase(tended);
   if (tended->timer_ != 0) timers_.erase(tended->timer_);
   if (!tended->dirty_) return;
   std::replace(dirty_.begin(), dirty_.end(), tended, static_cast<Tended*>(nullptr));
@@ -134,6 +135,7 @@ void Shard::Run(runtime::Broker* broker) {
     if (on_round_) on_round_(clock_->Read().mono - now_.mono);
     if (status == grpc::CompletionQueue::SHUTDOWN) break;
   }
+  while (!tended_.empty()) delete *tended_.begin();  // forgets itself
 }
 
 }  // namespace spillway::service

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "broker/base/clock.h"
 #include "broker/base/error.h"
 #include "broker/base/types.h"
@@ -51,7 +52,7 @@ class Shard {
   Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock);
   ~Shard();
 
-  // Runs until Stop, and until every call has ended.
+  // Runs until Stop and until no operation is outstanding; destroys what it tends then.
   void Run(runtime::Broker* broker);
   // Another round soon.
   void Wake();
@@ -63,6 +64,9 @@ class Shard {
   const Now& now() const { return now_; }
   // Whether new operations may be started.
   bool stopping() const { return stopping_; }
+  // Looks after `tended` until it is forgotten, and destroys it if it is there when
+  // Run ends: by then no operation can come back to it.
+  void Tend(Tended* tended) { tended_.insert(tended); }
   // Pumps `tended` after the batch.
   void MarkDirty(Tended* tended);
   void StartTimer(Tended* tended, MonoNanos at);
@@ -109,6 +113,7 @@ class Shard {
   bool stopping_ = false;
   std::function<void(MonoNanos)> on_round_;
   ErrorCounts errors_{};
+  absl::flat_hash_set<Tended*> tended_;
   std::vector<Tended*> dirty_;
   std::vector<Tended*> pumping_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;

@@ -38,7 +38,7 @@ inline pb::Error ErrorOf(const grpc::ClientContext& context) {
 
 class TestServer {
  public:
-  explicit TestServer(bool real = false, ServerOptions options = {}) {
+  explicit TestServer(bool real = false, const ServerOptions& options = {}) {
     auto created = Server::Create(options, &clock_);
     EXPECT_TRUE(created.ok()) << (created.ok() ? "" : created.error().message);
     server_ = std::move(*created);

@@ -2,8 +2,8 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::string_view kFormatPrefix = "spillway-storage ";
 
-std::string Errno(const std::string& what) { return what + ": " + std::strerror(errno); }
+std::string Errno(const std::string& what) {
+  return what + ": " + std::generic_category().message(errno);
+}
 
 // Whether something lies there that is not ours.
 bool HoldsForeignFiles(const std::string& path) {

@@ -85,7 +85,7 @@ struct FaultyStore::State {
     f();
   }
 
-  void Poison(std::string why) {
+  void Poison(const std::string& why) {
     std::vector<std::function<void(std::string)>> told;
     {
       std::lock_guard lock(mu);
@@ -253,7 +253,7 @@ void FaultyStore::Read(LaneId lane, Position from, size_t max_bytes, ReadDone do
                   : *fault == Fault::kOverloaded ? Err::kOverloaded
                                                  : Err::kUnavailable;
   inner_->Read(lane, from, 1,
-               [err, from, done = std::move(done)](Err, std::vector<Entry>, Position) {
+               [err, from, done = std::move(done)](Err, const std::vector<Entry>&, Position) {
                  done(err, {}, from);
                });
 }
@@ -270,7 +270,7 @@ void FaultyStore::OnPoisoned(std::function<void(std::string)> f) {
     }
   }
   if (!why.empty()) return f(why);
-  inner_->OnPoisoned([state = state_](std::string w) { state->Poison(std::move(w)); });
+  inner_->OnPoisoned([state = state_](const std::string& why) { state->Poison(why); });
 }
 
 }  // namespace spillway::storage

@@ -131,7 +131,7 @@ TEST(FaultyStore, APoisonedStoreTakesNothingMore) {
   Driver drive(h);
   Held held = drive.Acquire(kLane), other = drive.Acquire({2, 0});
   std::string why;
-  h.faulty().OnPoisoned([&](std::string w) { why = w; });
+  h.faulty().OnPoisoned([&](std::string w) { why = std::move(w); });
   EXPECT_EQ(drive.Append(*held.owner, MakeRecord("a")).err, Err::kOk);
   EXPECT_EQ(drive.Append(*held.owner, MakeRecord("b")).err, Err::kUnknown);
   EXPECT_FALSE(why.empty());

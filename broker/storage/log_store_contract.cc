@@ -24,6 +24,7 @@ thread_local int inside_append = 0;
 
 std::vector<Position> Positions(const std::vector<Entry>& entries) {
   std::vector<Position> out;
+  out.reserve(entries.size());
   for (const Entry& e : entries) out.push_back(e.position);
   return out;
 }
@@ -53,6 +54,7 @@ Record MakeRecord(std::vector<std::string> parts, Offset base_offset) {
 
 std::vector<std::string> Bodies(const std::vector<Entry>& entries) {
   std::vector<std::string> out;
+  out.reserve(entries.size());
   for (const Entry& e : entries) out.emplace_back(e.body.view());
   return out;
 }
@@ -597,6 +599,7 @@ TEST_P(LogStoreContract, TrimIsMonotoneAndReadingBelowSaysTrimmed) {
   Start();
   Held h = drive().Acquire(kLane);
   std::vector<Position> p;
+  p.reserve(10);
   for (int i = 0; i < 10; ++i) {
     p.push_back(drive().Append(*h.owner, MakeRecord(std::to_string(i))).position);
   }

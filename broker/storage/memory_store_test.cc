@@ -7,7 +7,6 @@
 namespace spillway::storage {
 namespace {
 
-using contract::Bodies;
 using contract::MakeRecord;
 using ::testing::ElementsAre;
 

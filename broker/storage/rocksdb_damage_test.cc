@@ -80,7 +80,7 @@ void Write(RocksDbHarness& h, int from, int upto) {
 }
 
 std::string Kind_(const std::string& path) {
-  const std::string name = std::filesystem::path(path).filename().string();
+  std::string name = std::filesystem::path(path).filename().string();
   if (name.ends_with(".log")) return "WAL";
   if (name.ends_with(".sst")) return "SST";
   if (name.starts_with("MANIFEST")) return "MANIFEST";
@@ -130,7 +130,7 @@ TEST(RocksDbDamage, IsDetectedOrHarmless) {
   std::map<std::string, int> detected, harmless;
   for (uint64_t i = 0; i < cases; ++i) {
     restore();
-    const std::string kind = kinds[i % kinds.size()];
+    const std::string& kind = kinds[i % kinds.size()];
     const auto& of_kind = files[kind];
     const std::string file = options.path + of_kind[random.Below(of_kind.size())];
     std::string bytes = *ReadWholeFile(file);

@@ -17,7 +17,7 @@ namespace spillway::storage {
 
 // How much of a test to do: the slice of every run, or what the environment asks.
 inline uint64_t Amount(const char* variable, uint64_t slice) {
-  const char* asked = std::getenv(variable);
+  const char* asked = std::getenv(variable);  // NOLINT(concurrency-mt-unsafe)
   return asked == nullptr ? slice : std::strtoull(asked, nullptr, 10);
 }
 

@@ -325,7 +325,7 @@ TEST_P(RocksDbFailure, PoisonsTheStoreAndIsNotRetried) {
   Held held = drive.Acquire(kLane);
   Held other = drive.Acquire({4, 0});
   std::atomic<bool> poisoned = false;
-  h.store().OnPoisoned([&](std::string why) {
+  h.store().OnPoisoned([&](const std::string& why) {
     EXPECT_THAT(why, HasSubstr("injected"));
     poisoned = true;
   });
@@ -536,12 +536,12 @@ TEST(RocksDbStore, ReadsThatAreTooManyAreRefused) {
   std::promise<void> release;
   auto released = release.get_future().share();
   std::atomic<int> ok = 0, refused = 0;
-  h.store().Read(kLane, 0, 1, [&, released](Err, std::vector<Entry>, Position) {
+  h.store().Read(kLane, 0, 1, [&, released](Err, const std::vector<Entry>&, Position) {
     released.wait();
     ++ok;
   });
   for (int i = 0; i < 20; ++i) {
-    h.store().Read(kLane, 0, 1, [&](Err e, std::vector<Entry>, Position) {
+    h.store().Read(kLane, 0, 1, [&](Err e, const std::vector<Entry>&, Position) {
       ++(e == Err::kOverloaded ? refused : ok);
     });
   }

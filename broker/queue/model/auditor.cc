@@ -134,7 +134,7 @@ void Auditor::Gap(const std::string& name, const std::vector<OffsetRange>& range
   AdvanceCursor(group);
 }
 
-void Auditor::Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due, MonoNanos now) {
+void Auditor::Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due, MonoNanos now) const {
   if (offset < head_) {
     cell = {Is::kSettled};
   } else if (due > now) {
@@ -144,7 +144,7 @@ void Auditor::Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due, 
   }
 }
 
-void Auditor::Park(Cell& cell, Offset offset) {
+void Auditor::Park(Cell& cell, Offset offset) const {
   cell = {offset < head_ ? Is::kSettled : Is::kParked, cell.attempt};
 }
 

@@ -116,8 +116,8 @@ class Auditor {
     bool lost = false;
   };
   void CheckRecord(const Seen& seen);
-  void Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due, MonoNanos now);
-  void Park(Cell& cell, Offset offset);
+  void Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due, MonoNanos now) const;
+  void Park(Cell& cell, Offset offset) const;
   void AdvanceCursor(AuditedGroup& group);
   void Tell(const std::string& group, Offset offset);
 

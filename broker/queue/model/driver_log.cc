@@ -22,7 +22,7 @@ void Driver::Publish() {
   const Offset first = lane().Publish(MakeRecords(bodies), {}, at);
   const Batch* batch = lane().window().Find(first);
   auditor_.Check(batch != nullptr && batch->first == first, "published, and not in the window");
-  if (!Good()) return;
+  if (!Good() || batch == nullptr) return;
   auditor_.Check(batch->appended_at >= at.unix_ms, "appended before its time");
   auditor_.Published(first, bodies, batch->appended_at);
   if (memory()) auditor_.Acked(auditor_.tail(), false);

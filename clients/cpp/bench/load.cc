@@ -13,7 +13,6 @@ namespace spillway::bench {
 namespace {
 
 using client::Client;
-using client::Error;
 using client::ErrorKind;
 using client::milliseconds;
 using client::Result;

@@ -52,7 +52,10 @@ class ScriptedBroker final : public v1::Broker::Service {
 
   // A status that Publish or Consume turns into a typed error.
   static grpc::Status Typed(v1::ErrorKind kind, const std::string& message = "") {
-    return {static_cast<grpc::StatusCode>(1000 + kind), message};
+    v1::Error error;
+    error.set_kind(kind);
+    error.set_message(message);
+    return {grpc::StatusCode::FAILED_PRECONDITION, message, error.SerializeAsString()};
   }
   // How a broken connection looks to the client.
   static grpc::Status Broken() { return {grpc::StatusCode::UNAVAILABLE, "broken"}; }
@@ -65,12 +68,9 @@ class ScriptedBroker final : public v1::Broker::Service {
     server_ = builder.BuildAndStart();
   }
   static grpc::Status Trailed(grpc::ServerContext* context, const grpc::Status& status) {
-    if (status.error_code() < 1000) return status;
-    v1::Error error;
-    error.set_kind(static_cast<v1::ErrorKind>(status.error_code() - 1000));
-    error.set_message(status.error_message());
-    context->AddTrailingMetadata("spillway-error-bin", error.SerializeAsString());
-    return {grpc::StatusCode::FAILED_PRECONDITION, status.error_message()};
+    if (status.error_details().empty()) return status;
+    context->AddTrailingMetadata("spillway-error-bin", status.error_details());
+    return {status.error_code(), status.error_message()};
   }
   template <typename Script>
   Script Next(std::deque<Script>* scripts) {

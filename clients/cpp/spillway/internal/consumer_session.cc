@@ -61,7 +61,7 @@ ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, ConsumerOptions opt
       options_(std::move(options)),
       window_({options_.max_in_flight_messages, options_.max_in_flight_bytes}) {}
 
-ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, ReaderOptions options)
+ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, const ReaderOptions& options)
     : Session(std::move(core), kMethod),
       reader_(true),
       options_(Shared(options)),

@@ -18,7 +18,7 @@ namespace spillway::client::internal {
 class ConsumerSession final : public Session {
  public:
   ConsumerSession(std::shared_ptr<Core> core, ConsumerOptions options);
-  ConsumerSession(std::shared_ptr<Core> core, ReaderOptions options);
+  ConsumerSession(std::shared_ptr<Core> core, const ReaderOptions& options);
 
   // The next batch; none after `timeout`, or at a reader's end.
   Result<std::optional<DeliveryBatch>> Next(Timeout timeout);

@@ -140,7 +140,7 @@ Status ProducerSession::PublishBatch(const EncodedBatch& batch, BatchCallback do
   while (first < batch.size()) {
     waiter.cost = PublishLog::Cost(batch, first, batch.size() - first);
     waiter.first_record_bytes = PublishLog::Cost(batch, first, 1).bytes;
-    const Status status = Admit(&lock, &waiter, timeout, [&] {
+    Status status = Admit(&lock, &waiter, timeout, [&] {
       uint32_t n = batch.size() - first;
       if (!log_.Fits(waiter.cost)) {
         // In pieces only when nothing is on its way that would bring credit.
@@ -296,7 +296,7 @@ Status ProducerSession::ReceiveLocked(std::string_view bytes, grpc::Slice /*fram
 }
 
 Status ProducerSession::OpenedFrameLocked(const v1::PublishOpened& opened) {
-  const Status status = log_.Opened(opened.epoch(), opened.next_sequence());
+  Status status = log_.Opened(opened.epoch(), opened.next_sequence());
   if (!status.ok()) return status;
   if (!opened.producer_id().empty()) producer_id_ = opened.producer_id();
   const uint64_t bytes = opened.max_batch_bytes();

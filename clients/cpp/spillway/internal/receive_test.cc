@@ -47,7 +47,7 @@ TEST(ReceiveWindow, WidensToOneLargestMessage) {
 }
 
 // A delivery frame with runs of the given (first offset, count), records of 10 bytes.
-std::shared_ptr<FrameIndex> Frame(std::vector<std::pair<uint64_t, uint32_t>> runs) {
+std::shared_ptr<FrameIndex> Frame(const std::vector<std::pair<uint64_t, uint32_t>>& runs) {
   v1::ConsumeResponse response;
   for (const auto& [first, count] : runs) {
     v1::Delivery::Run* run = response.mutable_delivery()->add_runs();

@@ -1,6 +1,7 @@
 // Protobuf's encoding by hand, where a generated message would copy payloads.
 #pragma once
 
+#include <google/protobuf/message_lite.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <bit>
@@ -12,10 +13,6 @@
 
 #include "clients/cpp/spillway/credit.h"
 #include "clients/cpp/spillway/message.h"
-
-namespace google::protobuf {
-class MessageLite;
-}
 
 namespace spillway::client {
 
