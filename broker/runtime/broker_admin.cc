@@ -424,7 +424,7 @@ Result<pb::WatchResponse> BrokerImpl::Snapshot(const pb::WatchRequest& request) 
   broker->set_commits_total(stats.commits_total);
   broker->set_syncs_total(stats.syncs_total);
   broker->set_sessions(static_cast<uint32_t>(streams_.size()));
-  broker->set_draining(draining_);
+  broker->set_draining(draining());
   return response;
 }
 

@@ -13,9 +13,7 @@
 namespace spillway::runtime {
 namespace {
 
-constexpr MonoNanos kCheckDiskEvery = 100 * kNanosPerMilli;
-// Below this much free disk nothing is granted; it ends at twice as much.
-constexpr uint64_t kDiskLowBytes = uint64_t{256} << 20;
+constexpr MonoNanos kCheckHealthEvery = 100 * kNanosPerMilli;
 
 }  // namespace
 
@@ -60,7 +58,8 @@ void BrokerImpl::Poison(const std::string& why) {
   if (poisoned_) return;
   poisoned_ =
       Error{.kind = ErrorKind::kStoreFailed, .message = absl::StrCat("the store failed: ", why)};
-  stop = credit::Reason::kStoreFailed;
+  health_.Fail(why, now.mono);
+  OnHealth();
   for (const auto& [name, lane] : lanes_) lane->Fail(*poisoned_);
 }
 
@@ -90,7 +89,7 @@ void BrokerImpl::Start(const Now& at) {
 
 void BrokerImpl::RunBatch(const Now& at) {
   now = at;
-  CheckDisk();
+  CheckHealth();
   inbox_.Drain();
   // Timers.
   for (const auto& [name, lane] : lanes_) {
@@ -100,6 +99,7 @@ void BrokerImpl::RunBatch(const Now& at) {
   for (LaneActor* lane : flushing_) lane->dirty = false;
   for (LaneActor* lane : flushing_) lane->Flush();
   flushing_.clear();
+  AdvanceDrain();
   std::erase_if(leaving_, [this](const std::unique_ptr<LaneActor>& lane) {
     return lane->idle() && !lane->dirty;
   });
@@ -107,20 +107,44 @@ void BrokerImpl::RunBatch(const Now& at) {
 
 MonoNanos BrokerImpl::next_deadline() const {
   if (!dirty_.empty()) return now.mono;
-  MonoNanos at = now.mono + 1'000 * kNanosPerMilli;
+  MonoNanos at = std::min(now.mono + 1'000 * kNanosPerMilli, drain_.next_deadline());
   for (const auto& [name, lane] : lanes_) at = std::min(at, lane->next_deadline());
   return at;
 }
 
-void BrokerImpl::CheckDisk() {
-  if (!options_.disk_space || now.mono - disk_checked_at_ < kCheckDiskEvery) return;
-  disk_checked_at_ = now.mono;
-  disk_free_bytes_ = options_.disk_space().first;
-  if (draining_ || poisoned_) return;
-  const bool was_low = stop == credit::Reason::kDiskLow;
-  const bool low = disk_free_bytes_ < (was_low ? 2 * kDiskLowBytes : kDiskLowBytes);
-  if (low == was_low) return;
-  stop = low ? credit::Reason::kDiskLow : credit::Reason::kNone;
+void BrokerImpl::CheckHealth() {
+  if (now.mono - health_checked_at_ < kCheckHealthEvery) return;
+  health_checked_at_ = now.mono;
+  if (options_.disk_space) {
+    const auto [free_bytes, total_bytes] = options_.disk_space();
+    disk_free_bytes_ = free_bytes;
+    health_.DiskSpace(free_bytes, total_bytes, now.mono);
+  }
+  MonoNanos oldest = 0;
+  for (const auto& [name, lane] : lanes_) oldest = std::max(oldest, lane->oldest_append(now.mono));
+  health_.Waiting(oldest, now.mono);
+  OnHealth();
+}
+
+void BrokerImpl::OnHealth() {
+  using State = failure::StoreHealth::State;
+  using Grants = failure::StoreHealth::Grants;
+  credit::Reason why = credit::Reason::kNone;
+  if (health_.state() == State::kFailed) {
+    why = credit::Reason::kStoreFailed;
+  } else if (draining()) {
+    why = credit::Reason::kDraining;
+  } else if (health_.state() == State::kDiskLow) {
+    why = credit::Reason::kDiskLow;
+  } else if (health_.grants() == Grants::kNone) {
+    why = credit::Reason::kDiskSlow;
+  }
+  const bool half = health_.grants() == Grants::kHalf;
+  const bool takes = health_.takes_records();
+  if (why == stop && half == slow && takes == store_takes_records) return;
+  stop = why;
+  slow = half;
+  store_takes_records = takes;
   for (const auto& [name, lane] : lanes_) MarkDirty(lane.get());
 }
 
@@ -159,7 +183,7 @@ Result<LaneActor*> BrokerImpl::FindLane(const std::string& name, const std::stri
 
 void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request, Created done) {
   if (auto refusal = Refusal()) return done(*refusal);
-  if (draining_) {
+  if (draining()) {
     return done(Error{.kind = ErrorKind::kUnavailable,
                       .message = "the broker is draining",
                       .retry_after_ms = 1'000});
@@ -199,7 +223,7 @@ void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request,
 }
 
 void BrokerImpl::LaneForOpen(const std::string& name, Created done) {
-  if (draining_) {
+  if (draining()) {
     return done(Error{.kind = ErrorKind::kUnavailable,
                       .message = "the broker is draining",
                       .queue = name,
@@ -294,19 +318,32 @@ std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open, Con
 }
 
 void BrokerImpl::Drain(std::function<void()> done) {
-  draining_ = true;
-  stop = credit::Reason::kDraining;
+  if (!drain_.Begin(options_.drain_deadline_ms, now.mono)) return;
+  drained_ = std::move(done);
+  OnHealth();
   const DrainOut drain{options_.drain_deadline_ms, 1'000};
-  auto left = std::make_shared<size_t>(lanes_.size() + 1);
-  auto one_done = [left, done = std::move(done)] {
-    if (--*left == 0) done();
-  };
+  lanes_to_save_ = lanes_.size();
   for (const auto& [name, lane] : lanes_) {
     lane->publishers().Drain(drain);
     lane->consumers().Drain(drain);
-    lane->Drain(one_done);
+    lane->Drain([this] { --lanes_to_save_; });
   }
-  inbox_.Push(one_done);
+}
+
+void BrokerImpl::AdvanceDrain() {
+  using Phase = failure::Drain::Phase;
+  if (!draining() || !drained_) return;
+  const Phase before = drain_.phase();
+  const bool spent = std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) {
+    return !lane.second->ready() || lane.second->publishers().spent();
+  });
+  const Phase phase =
+      drain_.Advance({.credit_spent = spent, .saved = lanes_to_save_ == 0}, now.mono);
+  if (before == Phase::kAnnounced && phase != before && !spent) {
+    // Who kept its credit until now sends what it has to the next broker.
+    for (const auto& [name, lane] : lanes_) lane->StopTaking();
+  }
+  if (phase == Phase::kDone) std::exchange(drained_, nullptr)();
 }
 
 }  // namespace spillway::runtime

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "broker/base/random.h"
+#include "broker/failure/drain.h"
+#include "broker/failure/store_health.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/catalog.h"
 #include "broker/runtime/inbox.h"
@@ -56,6 +58,9 @@ class BrokerImpl final : public Broker, public LaneEnv {
  private:
   // LaneEnv
   void MarkDirty(LaneActor* lane) override;
+  void Committed(MonoNanos latency) override { health_.Committed(latency, now.mono); }
+
+  bool draining() const { return !drain_.grants(); }
 
   // Why nothing can be opened or asked now.
   std::optional<Error> Refusal() const;
@@ -69,8 +74,11 @@ class BrokerImpl final : public Broker, public LaneEnv {
   void LaneForOpen(const std::string& name, Created done);
   void FillQueue(const LaneActor& lane, pb::Queue* out) const;
   pb::Group DescribeGroup(const LaneActor& lane, const queue::Group& group) const;
-  void CheckDisk();
+  // Looks at the disk and the store, and tells the lanes what changed.
+  void CheckHealth();
+  void OnHealth();
   void Poison(const std::string& why);
+  void AdvanceDrain();
   // Answers in a batch, never from within the call.
   template <typename Response>
   void Answer(Reply<Response> reply, Result<Response> result) {
@@ -92,11 +100,14 @@ class BrokerImpl final : public Broker, public LaneEnv {
   std::vector<LaneActor*> dirty_;
   std::vector<LaneActor*> flushing_;
   bool ready_ = false;
-  bool draining_ = false;
   std::optional<Error> poisoned_;
   MonoNanos started_at_ = 0;
-  MonoNanos disk_checked_at_ = 0;
+  MonoNanos health_checked_at_ = 0;
   uint64_t disk_free_bytes_ = 0;
+  failure::StoreHealth health_;
+  failure::Drain drain_;
+  size_t lanes_to_save_ = 0;
+  std::function<void()> drained_;
 };
 
 }  // namespace spillway::runtime

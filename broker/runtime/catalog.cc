@@ -44,7 +44,7 @@ Catalog::Catalog(storage::LogStore* store, Inbox* inbox)
     : store_(store),
       inbox_(inbox),
       log_(
-          inbox, [](Err, Position) {}, [] {}) {}
+          inbox, [](Err, Position, MonoNanos) {}, [] {}) {}
 
 Catalog::~Catalog() { *alive_ = false; }
 

@@ -39,7 +39,8 @@ LaneActor::LaneActor(LaneId id, std::string name, uint64_t revision, const queue
       env_(env),
       core_(tuning),
       log_(
-          env->inbox, [this](Err err, Position position) { OnDataStored(err, position); },
+          env->inbox,
+          [this](Err err, Position position, MonoNanos at) { OnDataStored(err, position, at); },
           [this] { MarkDirty(); }),
       budget_(env->budget),
       publishers_(this),
@@ -172,7 +173,7 @@ Offset LaneActor::Append(wire::Records records, queue::Origin origin) {
 }
 
 void LaneActor::PumpLog() {
-  if (!ready_ || failure_) return;
+  if (!ready_ || failure_ || !env_->store_takes_records) return;
   const queue::Tuning& tuning = core_.tuning();
   constexpr uint64_t kAll = std::numeric_limits<uint64_t>::max();
   Credit keep{kAll, kAll};
@@ -184,7 +185,7 @@ void LaneActor::PumpLog() {
   }
   const Level level = LevelFor(tuning.durability);
   while (const queue::Batch* batch = core_.NextToStore(keep)) {
-    if (!log_.AppendData(EncodeBatch(*batch), level)) {
+    if (!log_.AppendData(EncodeBatch(*batch), level, env_->now.mono)) {
       if (log_.error()) FailStore(*log_.error());
       return;
     }
@@ -193,7 +194,8 @@ void LaneActor::PumpLog() {
   }
 }
 
-void LaneActor::OnDataStored(Err err, Position position) {
+void LaneActor::OnDataStored(Err err, Position position, MonoNanos at) {
+  env_->Committed(env_->now.mono - at);
   MarkDirty();
   if (err != Err::kOk) return FailStore(err);
   core_.Stored(position);
@@ -285,6 +287,7 @@ credit::Pressure LaneActor::MakePressure() {
   p.budget_bytes = env_->budget->headroom_bytes();
   p.quota_bytes = std::numeric_limits<uint64_t>::max();
   p.stop = draining_ ? credit::Reason::kDraining : env_->stop;
+  p.slow = env_->slow;
   if (failure_) p.stop = credit::Reason::kStoreFailed;
   switch (tuning.overflow) {
     case queue::Overflow::kSpill:
@@ -349,8 +352,7 @@ void LaneActor::Flush() {
   SaveDirtyGroups(draining_);
   MaybeSnapshot();
 
-  if (draining_ && drained_ && core_.window().stored_end() == core_.tail() &&
-      publishers_.ledger().unspent() == Credit{} && publishers_.idle()) {
+  if (draining_ && drained_ && core_.window().stored_end() == core_.tail() && publishers_.spent()) {
     AppendSnapshot([done = std::exchange(drained_, nullptr)](Err, Position) { done(); });
   }
 }
@@ -374,6 +376,19 @@ void LaneActor::Drain(std::function<void()> done) {
   }
   drained_ = std::move(done);
   MarkDirty();
+}
+
+void LaneActor::StopTaking() {
+  publishers_.FailAll({.kind = ErrorKind::kUnavailable,
+                       .message = "the broker is draining",
+                       .queue = name_,
+                       .retry_after_ms = 1'000});
+  MarkDirty();
+}
+
+MonoNanos LaneActor::oldest_append(MonoNanos now) const {
+  const auto oldest = log_.oldest();
+  return oldest ? now - *oldest : 0;
 }
 
 }  // namespace spillway::runtime

@@ -92,6 +92,10 @@ class LaneActor {
   // Stores what is in memory only, saves cursors and a snapshot; `done` when that
   // is durable. Producers are granted nothing from then on.
   void Drain(std::function<void()> done);
+  // The time to spend credit is over: producers are closed.
+  void StopTaking();
+  // How long the oldest record on its way to the store has been; 0 if there is none.
+  MonoNanos oldest_append(MonoNanos now) const;
   // Whether the lane waits to be flushed; kept by the environment.
   bool dirty = false;
 
@@ -104,7 +108,7 @@ class LaneActor {
   void FinishRecovery(storage::Err err, std::unique_ptr<storage::Owner> owner,
                       const std::shared_ptr<Recovery>& recovery,
                       const std::function<void(std::optional<Error>)>& done);
-  void OnDataStored(storage::Err err, storage::Position position);
+  void OnDataStored(storage::Err err, storage::Position position, MonoNanos at);
   void FailStore(storage::Err err);
   void PumpLog();
   void Reserve();

@@ -25,10 +25,16 @@ struct LaneEnv {
   StreamRegistry* streams = nullptr;
   // Why no producer of any queue may be granted anything; kNone usually.
   credit::Reason stop = credit::Reason::kNone;
+  // The store is slow: running producers get half.
+  bool slow = false;
+  // Whether records may be given to the store; control entries always may.
+  bool store_takes_records = true;
   // The moment of the batch that is being run.
   Now now;
   // The lane has something to do in this batch.
   virtual void MarkDirty(LaneActor* lane) = 0;
+  // The store has taken this long for a record.
+  virtual void Committed(MonoNanos latency) = 0;
 
  protected:
   ~LaneEnv() = default;

@@ -9,8 +9,7 @@ using storage::Err;
 using storage::Level;
 using storage::Position;
 
-LaneLog::LaneLog(Inbox* inbox, std::function<void(Err, Position)> on_data,
-                 std::function<void()> on_room)
+LaneLog::LaneLog(Inbox* inbox, OnData on_data, std::function<void()> on_room)
     : inbox_(inbox), on_data_(std::move(on_data)), on_room_(std::move(on_room)) {}
 
 LaneLog::~LaneLog() {
@@ -48,10 +47,10 @@ namespace {
 bool Waits(Err err) { return err == Err::kOverloaded || err == Err::kUnavailable; }
 }  // namespace
 
-bool LaneLog::AppendData(const storage::Record& record, Level level) {
+bool LaneLog::AppendData(const storage::Record& record, Level level, MonoNanos now) {
   if (!waiting_.empty() || owner_ == nullptr) return false;
   if (TryAppend(record, level) != Err::kOk) return false;
-  outstanding_.push_back({true, nullptr});
+  outstanding_.push_back({.data = true, .at = now, .then = nullptr});
   return true;
 }
 
@@ -59,7 +58,7 @@ void LaneLog::AppendControl(storage::Record record, Level level, Then then) {
   if (owner_ != nullptr && waiting_.empty()) {
     const Err err = TryAppend(record, level);
     if (err == Err::kOk) {
-      outstanding_.push_back({false, std::move(then)});
+      outstanding_.push_back({.then = std::move(then)});
       return;
     }
     if (!Waits(err)) {
@@ -90,7 +89,7 @@ void LaneLog::OnRoom() {
     Then then = std::move(next.then);
     waiting_.pop_front();
     if (err == Err::kOk) {
-      outstanding_.push_back({false, std::move(then)});
+      outstanding_.push_back({.then = std::move(then)});
     } else if (then) {
       then(err, 0);
     }
@@ -98,12 +97,19 @@ void LaneLog::OnRoom() {
   on_room_();
 }
 
+std::optional<MonoNanos> LaneLog::oldest() const {
+  for (const Outstanding& outstanding : outstanding_) {
+    if (outstanding.data) return outstanding.at;
+  }
+  return std::nullopt;
+}
+
 void LaneLog::OnCompleted(Err err, Position position) {
   Outstanding done = std::move(outstanding_.front());
   outstanding_.pop_front();
   if (err != Err::kOk && !error_) error_ = err;
   if (done.data) {
-    on_data_(err, position);
+    on_data_(err, position, done.at);
   } else if (done.then) {
     done.then(err, position);
   }

@@ -21,10 +21,12 @@ class LaneLog final : public CompletionTarget {
  public:
   using Then = std::function<void(storage::Err, storage::Position)>;
 
+  // With the time of the append.
+  using OnData = std::function<void(storage::Err, storage::Position, MonoNanos at)>;
+
   // `on_data` is called for each completed data entry, `on_room` when the store
   // takes appends again after it refused.
-  LaneLog(Inbox* inbox, std::function<void(storage::Err, storage::Position)> on_data,
-          std::function<void()> on_room);
+  LaneLog(Inbox* inbox, OnData on_data, std::function<void()> on_room);
   ~LaneLog() override;
 
   void Attach(std::unique_ptr<storage::Owner> owner) { owner_ = std::move(owner); }
@@ -33,7 +35,7 @@ class LaneLog final : public CompletionTarget {
 
   // False: not now. on_room will be called when there is room; a store that is
   // unavailable is asked again by Retry; an error ends in `error()`.
-  bool AppendData(const storage::Record& record, storage::Level level);
+  bool AppendData(const storage::Record& record, storage::Level level, MonoNanos now);
   // `then` runs in a later batch, never inside the call; it may be null.
   void AppendControl(storage::Record record, storage::Level level, Then then);
   void Trim(storage::Position upto);
@@ -43,6 +45,8 @@ class LaneLog final : public CompletionTarget {
   void Retry();
 
   size_t outstanding() const { return outstanding_.size(); }
+  // When the oldest record that has not completed was appended; nothing if there is none.
+  std::optional<MonoNanos> oldest() const;
   // The first failure; nothing is appended after it.
   std::optional<storage::Err> error() const { return error_; }
   // Gives the lane up.
@@ -53,6 +57,7 @@ class LaneLog final : public CompletionTarget {
  private:
   struct Outstanding {
     bool data = false;
+    MonoNanos at = 0;
     Then then;
   };
   struct Waiting {
@@ -65,7 +70,7 @@ class LaneLog final : public CompletionTarget {
   void OnRoom();
 
   Inbox* const inbox_;
-  const std::function<void(storage::Err, storage::Position)> on_data_;
+  const OnData on_data_;
   const std::function<void()> on_room_;
   std::unique_ptr<storage::Owner> owner_;
   std::deque<Outstanding> outstanding_;

@@ -84,7 +84,8 @@ class PublisherSet {
   failure::ProducerTable& table() { return table_; }
   const PublisherTotals& totals() const { return totals_; }
   size_t size() const { return streams_.size(); }
-  bool idle() const { return pending_.empty(); }
+  // No producer has credit, and nothing waits for its confirmation.
+  bool spent() const { return pending_.empty() && ledger_.unspent() == Credit{}; }
   // The reason of whichever producer has waited longest.
   std::pair<credit::Reason, MonoNanos> reason() const;
   template <typename F>

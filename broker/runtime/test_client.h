@@ -171,6 +171,7 @@ class TestBroker {
     options.store = store_.get();
     options.memory_budget_bytes = budget_bytes;
     options.seed = 1;
+    options.disk_space = [this] { return std::pair(disk_free_bytes, uint64_t{1} << 40); };
     broker_ = Broker::Create(std::move(options));
     broker_->Start(now);
     Settle();
@@ -180,6 +181,10 @@ class TestBroker {
   Broker* operator->() { return broker_.get(); }
   storage::MemoryStore& store() { return *store_; }
 
+  // The broker alone: the store does not answer.
+  void SettleWithoutStore() {
+    for (int i = 0; i < 3; ++i) broker_->RunBatch(now);
+  }
   // Runs broker and store until nothing moves.
   void Settle() {
     for (int i = 0; i < 3; ++i) {
@@ -241,6 +246,7 @@ class TestBroker {
     return Consumer(std::move(open));
   }
 
+  uint64_t disk_free_bytes = uint64_t{1} << 39;
   Now now{.mono = 1'000'000'000, .unix_ms = 1'700'000'000'000};
 
  private:

@@ -1,0 +1,141 @@
+// What the store's state and a drain do to producers.
+#include <string>
+#include <vector>
+
+#include "broker/runtime/broker.h"
+#include "broker/runtime/test_client.h"
+
+namespace spillway::runtime {
+namespace {
+
+using testing::TestBroker;
+using testing::TestPublisher;
+
+pb::QueueTuning Small(pb::Durability durability = pb::DURABILITY_PERSISTED) {
+  pb::QueueTuning tuning;
+  tuning.set_durability(durability);
+  tuning.set_window_messages(16);
+  tuning.set_overflow(pb::OVERFLOW_POLICY_BLOCK);
+  return tuning;
+}
+
+// Spends all credit; returns how many records it took.
+uint64_t Spend(TestBroker& broker, TestPublisher& publisher) {
+  uint64_t n = 0;
+  while (n < 1'000 && publisher.Publish({"x"})) {
+    ++n;
+    broker.SettleWithoutStore();
+  }
+  return n;
+}
+
+void Wait(TestBroker& broker, TestPublisher& publisher) {
+  publisher.handle->Demand(
+      {.waiting = {1, 100}, .next_record_bytes = 100, .returned = std::nullopt});
+  broker.SettleWithoutStore();
+}
+
+TEST(Health, ADiskThatIsLowStopsGrantsUntilThereIsRoom) {
+  TestBroker broker;
+  auto tuning = Small();
+  tuning.set_overflow(pb::OVERFLOW_POLICY_SPILL);
+  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  auto publisher = broker.Publisher("q");
+  broker.disk_free_bytes = uint64_t{1} << 30;
+  broker.Advance(200);
+  EXPECT_GT(Spend(broker, *publisher), 0u);  // what was granted is taken
+  broker.Settle();
+  Wait(broker, *publisher);
+  EXPECT_EQ(publisher->grant.reason, pb::CREDIT_REASON_DISK_LOW);
+  EXPECT_FALSE(publisher->Publish({"x"}));
+  EXPECT_EQ(publisher->confirmed(), publisher->next_sequence - 1);  // and stored
+
+  broker.disk_free_bytes = uint64_t{1} << 39;
+  broker.Advance(200);
+  EXPECT_TRUE(publisher->Publish({"x"}));
+}
+
+TEST(Health, AFullDiskTakesNoRecordsAndLosesNone) {
+  TestBroker broker;
+  ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());
+  auto publisher = broker.Publisher("q");
+  broker.disk_free_bytes = 1 << 20;
+  broker.Advance(200);
+  const uint64_t sent = Spend(broker, *publisher);
+  ASSERT_GT(sent, 0u);
+  broker.Settle();
+  EXPECT_EQ(publisher->confirmed(), 0u);
+  broker.disk_free_bytes = uint64_t{1} << 39;
+  broker.Advance(200);
+  EXPECT_EQ(publisher->confirmed(), sent);
+}
+
+TEST(Health, AStoreThatDoesNotAnswerStopsGrants) {
+  TestBroker broker;
+  auto tuning = Small();
+  tuning.set_overflow(pb::OVERFLOW_POLICY_SPILL);
+  tuning.set_window_messages(1'000);
+  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  auto publisher = broker.Publisher("q");
+  ASSERT_TRUE(publisher->Publish({"x"}));
+  broker.SettleWithoutStore();
+  for (int i = 0; i < 60; ++i) {
+    broker.now.mono += 100 * kNanosPerMilli;
+    broker.SettleWithoutStore();
+  }
+  while (publisher->Publish({"x"})) broker.SettleWithoutStore();
+  Wait(broker, *publisher);
+  EXPECT_EQ(publisher->grant.reason, pb::CREDIT_REASON_DISK_SLOW);
+  broker.Settle();  // it answers
+  broker.Advance(200);
+  EXPECT_EQ(publisher->confirmed(), publisher->next_sequence - 1);
+  EXPECT_TRUE(publisher->Publish({"x"}));
+}
+
+TEST(Health, ADrainDoesNotWaitForeverForCredit) {
+  TestBroker broker;
+  ASSERT_TRUE(broker.CreateQueue("q", Small(pb::DURABILITY_MEMORY)).ok());
+  auto keeper = broker.Publisher("q");
+  ASSERT_TRUE(keeper->Publish({"x"}));
+  broker.Settle();
+  bool done = false;
+  broker->Drain([&] { done = true; });
+  broker.Advance(10);
+  EXPECT_TRUE(keeper->drained);
+  ASSERT_TRUE(keeper->Publish({"y"}));  // granted before
+  broker.Advance(14'000);
+  EXPECT_FALSE(keeper->closed) << keeper->closed->message;
+  EXPECT_FALSE(done);
+  EXPECT_EQ(keeper->confirmed(), 2u);
+  broker.Advance(2'000);  // of 20 s, three quarters are over
+  ASSERT_TRUE(keeper->closed);
+  EXPECT_EQ(keeper->closed->kind, ErrorKind::kUnavailable);
+  EXPECT_TRUE(done);
+  auto after = broker.store().CrashClone(storage::Level::kFsync);
+  keeper->handle.reset();
+  TestBroker next(std::move(after));
+  EXPECT_EQ(next.Stats("q").depth_messages(), 2u);
+}
+
+TEST(Health, ADrainEndsAtItsDeadlineWhateverTheStoreDoes) {
+  TestBroker broker;
+  ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());
+  auto publisher = broker.Publisher("q");
+  ASSERT_TRUE(publisher->Publish({"x"}));
+  broker.SettleWithoutStore();
+  bool done = false;
+  broker->Drain([&] { done = true; });
+  for (int i = 0; i < 19; ++i) {
+    broker.now.mono += 1'000 * kNanosPerMilli;
+    broker.SettleWithoutStore();
+  }
+  EXPECT_FALSE(done);
+  broker.now.mono += 2'000 * kNanosPerMilli;
+  broker.SettleWithoutStore();
+  EXPECT_TRUE(done);
+  broker.Settle();
+  publisher->handle.reset();
+}
+
+}  // namespace
+}  // namespace spillway::runtime
