@@ -36,18 +36,18 @@ class PageMaker {
     }
   }
 
-  void AddHistogram(const registry::Metric& what, const LoopHistogram& histogram) {
-    ClientMetric& sample = NewSample(what, {});
+  void AddHistogram(const registry::Metric& what, const Histogram& histogram,
+                    std::initializer_list<std::string_view> labels = {}) {
+    ClientMetric& sample = NewSample(what, labels);
     uint64_t cumulative = 0;
-    for (size_t i = 0; i < histogram.counts.size(); ++i) {
-      cumulative += histogram.counts[i];
-      const double bound = i < LoopHistogram::kBounds.size()
-                               ? LoopHistogram::kBounds[i]
-                               : std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < histogram.counts().size(); ++i) {
+      cumulative += histogram.counts()[i];
+      const double bound = i < histogram.bounds().size() ? histogram.bounds()[i]
+                                                         : std::numeric_limits<double>::infinity();
       sample.histogram.bucket.push_back({.cumulative_count = cumulative, .upper_bound = bound});
     }
     sample.histogram.sample_count = cumulative;
-    sample.histogram.sample_sum = histogram.sum;
+    sample.histogram.sample_sum = histogram.sum();
   }
 
   std::vector<MetricFamily> Take() { return std::move(families_); }
@@ -176,13 +176,22 @@ void AddBroker(const pb::WatchResponse& snapshot, const ServiceStats& service, P
   page->Add(metric::kBuildInfo, 1, {b.version()});
 }
 
-}  // namespace
-
-void LoopHistogram::Add(double seconds) {
-  const auto* bound = std::lower_bound(kBounds.begin(), kBounds.end(), seconds);
-  ++counts[static_cast<size_t>(bound - kBounds.begin())];
-  sum += seconds;
+void AddLatencies(const runtime::Broker::Observed& observed, PageMaker* page) {
+  Histogram others(kSecondsBounds);
+  size_t n = 0;
+  for (const auto& [queue, seconds] : observed.delivery_seconds) {
+    if (n++ < Metrics::kMaxQueues) {
+      page->AddHistogram(metric::kDeliveryLatencySeconds, *seconds, {queue});
+    } else {
+      others.Add(*seconds);
+    }
+  }
+  if (n > Metrics::kMaxQueues) {
+    page->AddHistogram(metric::kDeliveryLatencySeconds, others, {"_other"});
+  }
 }
+
+}  // namespace
 
 // Written by Update, read by the HTTP server's threads; they meet at a pointer.
 class Metrics::Page final : public prometheus::Collectable {
@@ -227,7 +236,8 @@ void Metrics::CountReasons(const pb::WatchResponse& snapshot) {
   last_reasons_ = std::move(reasons);
 }
 
-void Metrics::Update(const pb::WatchResponse& snapshot, const ServiceStats& service) {
+void Metrics::Update(const pb::WatchResponse& snapshot, const runtime::Broker::Observed& observed,
+                     const ServiceStats& service) {
   CountReasons(snapshot);
   PageMaker page;
   pb::Queue other;
@@ -247,6 +257,9 @@ void Metrics::Update(const pb::WatchResponse& snapshot, const ServiceStats& serv
              {std::string_view(name).substr(kPrefix.size())});
   }
   AddBroker(snapshot, service, &page);
+  page.AddHistogram(metric::kWalSyncDurationSeconds, observed.sync_seconds);
+  page.AddHistogram(metric::kCommitRecords, observed.commit_records);
+  AddLatencies(observed, &page);
   page_->Set(page.Take());
 }
 

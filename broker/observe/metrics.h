@@ -8,23 +8,16 @@
 #include <string>
 
 #include "broker/base/error.h"
+#include "broker/base/histogram.h"
 #include "broker/base/registry.gen.h"
+#include "broker/runtime/broker.h"
 #include "spillway/v1/admin.pb.h"
 
 namespace spillway::observe {
 
-// A histogram that the shard's thread fills. Bounds in seconds.
-struct LoopHistogram {
-  static constexpr std::array<double, 10> kBounds = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
-                                                     0.005,  0.01,    0.05,   0.1,   1.0};
-  std::array<uint64_t, kBounds.size() + 1> counts{};  // of each bucket alone
-  double sum = 0;
-  void Add(double seconds);
-};
-
 // What the service knows and a snapshot does not say.
 struct ServiceStats {
-  LoopHistogram loop;
+  Histogram loop{kSecondsBounds};                                   // seconds
   std::array<uint64_t, registry::kErrorKinds.size() + 1> errors{};  // by ErrorKind
   uint64_t connections = 0;
 };
@@ -43,7 +36,8 @@ class Metrics {
   Status Serve(const std::string& address);
   int port() const;
   // Makes the page anew; about once a second.
-  void Update(const ::spillway::v1::WatchResponse& snapshot, const ServiceStats& service);
+  void Update(const ::spillway::v1::WatchResponse& snapshot,
+              const runtime::Broker::Observed& observed, const ServiceStats& service);
   // The page as Prometheus reads it.
   std::string Text() const;
 

@@ -23,8 +23,14 @@ TEST(Metrics, SaysWhatTheSnapshotSays) {
   ServiceStats service;
   service.loop.Add(0.0002);
   service.errors[15] = 3;
-  page.Update(snapshot, service);
-  page.Update(snapshot, service);
+  runtime::Broker::Observed observed;
+  observed.sync_seconds.Add(0.002);
+  observed.commit_records.Add(5);
+  Histogram delivery(kSecondsBounds);
+  delivery.Add(0.2, 3);
+  observed.delivery_seconds.emplace_back("orders", &delivery);
+  page.Update(snapshot, observed, service);
+  page.Update(snapshot, observed, service);
   const std::string text = page.Text();
   for (const char* line :
        {"spillway_queue_depth_messages{queue=\"orders\"} 7\n",
@@ -33,6 +39,11 @@ TEST(Metrics, SaysWhatTheSnapshotSays) {
         "spillway_errors_total{kind=\"TIMED_OUT\"} 3\n", "spillway_loop_lag_seconds_count 1\n",
         "spillway_loop_lag_seconds_bucket{le=\"0.0001\"} 0\n",
         "spillway_loop_lag_seconds_bucket{le=\"0.00025\"} 1\n",
+        "spillway_wal_sync_duration_seconds_bucket{le=\"0.0025\"} 1\n",
+        "spillway_commit_records_bucket{le=\"4\"} 0\n",
+        "spillway_commit_records_bucket{le=\"16\"} 1\n",
+        "spillway_delivery_latency_seconds_bucket{queue=\"orders\",le=\"0.1\"} 0\n",
+        "spillway_delivery_latency_seconds_bucket{queue=\"orders\",le=\"0.25\"} 3\n",
         "spillway_build_info{version=\"1.2.3\"} 1\n",
         "# TYPE spillway_published_messages_total counter\n"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
@@ -47,11 +58,19 @@ TEST(Metrics, BoundsItsSeries) {
     queue->set_name("q" + std::to_string(10'000 + i));
     queue->mutable_stats()->set_depth_messages(10);
   }
-  page.Update(snapshot, {});
+  Histogram delivery(kSecondsBounds);
+  delivery.Add(1);
+  runtime::Broker::Observed observed;
+  for (const pb::Queue& queue : snapshot.queues()) {
+    observed.delivery_seconds.emplace_back(queue.name(), &delivery);
+  }
+  page.Update(snapshot, observed, {});
   const std::string text = page.Text();
   EXPECT_NE(text.find("spillway_queue_depth_messages{queue=\"q10999\"} 10\n"), std::string::npos);
   EXPECT_EQ(text.find("q11000"), std::string::npos);
   EXPECT_NE(text.find("spillway_queue_depth_messages{queue=\"_other\"} 30\n"), std::string::npos);
+  EXPECT_NE(text.find("spillway_delivery_latency_seconds_count{queue=\"_other\"} 3\n"),
+            std::string::npos);
 }
 
 }  // namespace

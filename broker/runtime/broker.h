@@ -15,8 +15,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "broker/base/error.h"
+#include "broker/base/histogram.h"
 #include "broker/base/types.h"
 #include "broker/queue/tuning.h"
 #include "broker/storage/log_store.h"
@@ -231,6 +235,15 @@ class Broker {
   virtual void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) = 0;
   // One snapshot; the service repeats it for Watch, and the metrics read it.
   virtual Result<pb::WatchResponse> Snapshot(const pb::WatchRequest&) = 0;
+
+  // What only the metrics want.
+  struct Observed {
+    Histogram sync_seconds{kSecondsBounds};
+    Histogram commit_records{kCountBounds};
+    // By queue, in the order of names; valid until the next batch.
+    std::vector<std::pair<std::string_view, const Histogram*>> delivery_seconds;
+  };
+  virtual Observed Observe() const = 0;
 
   // Tells every session to drain, stops grants, finishes what is credited, saves
   // cursors; `done` when all of it is durable (or the deadline passed).

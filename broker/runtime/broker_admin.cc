@@ -428,4 +428,15 @@ Result<pb::WatchResponse> BrokerImpl::Snapshot(const pb::WatchRequest& request) 
   return response;
 }
 
+Broker::Observed BrokerImpl::Observe() const {
+  Observed observed;
+  const auto stats = store->stats();
+  observed.sync_seconds.Add(stats.sync_seconds);
+  observed.commit_records.Add(stats.commit_records);
+  for (const auto& [name, lane] : lanes_) {
+    observed.delivery_seconds.emplace_back(name, &lane->consumers().delivery_seconds());
+  }
+  return observed;
+}
+
 }  // namespace spillway::runtime

@@ -49,6 +49,7 @@ class BrokerImpl final : public Broker, public LaneEnv {
   void CloseSession(const pb::CloseSessionRequest&, Reply<pb::CloseSessionResponse>) override;
   void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) override;
   Result<pb::WatchResponse> Snapshot(const pb::WatchRequest&) override;
+  Observed Observe() const override;
 
   void Drain(std::function<void()> done) override;
   void RunBatch(const Now& now) override;

@@ -350,6 +350,15 @@ void ConsumerSet::Flush() {
   Sweep();
 }
 
+void ConsumerSet::Observe(const wire::Delivery& delivery, const Now& now) {
+  for (const auto& run : delivery.runs) {
+    if (run.attempt != 1) continue;
+    const UnixMillis arrived = lane_->core().appended_at(run.first);
+    const UnixMillis age_ms = now.unix_ms > arrived ? now.unix_ms - arrived : 0;
+    delivery_seconds_.Add(static_cast<double>(age_ms) / 1e3, run.count);
+  }
+}
+
 bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
   if (stream.ended || stream.sink == nullptr) return false;
   const Now& now = lane_->env().now;
@@ -400,6 +409,7 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
       stream.account.Deliver(delivery.cost);
       stream.tokens -= static_cast<double>(delivery.cost.messages);
       totals_.delivered += delivery.cost;
+      if (!stream.is_reader()) Observe(delivery, now);
       stream.SetStall(pb::STALL_REASON_UNSPECIFIED, now.mono);
       stream.sink->OnDelivery(std::move(delivery));
       return stream.sink != nullptr && stream.sink->CanDeliver();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "broker/base/error.h"
+#include "broker/base/histogram.h"
 #include "broker/base/types.h"
 #include "broker/credit/consumer_account.h"
 #include "broker/queue/lane.h"
@@ -86,6 +87,8 @@ class ConsumerSet {
 
   MonoNanos next_deadline() const;
   const ConsumerTotals& totals() const { return totals_; }
+  // From the arrival of a record to its first delivery to a group.
+  const Histogram& delivery_seconds() const { return delivery_seconds_; }
   size_t members(const queue::Group* group) const;
   size_t consumers() const;
   size_t readers() const;
@@ -102,6 +105,7 @@ class ConsumerSet {
   void OpenReader(const std::shared_ptr<ConsumerStream>& stream, const pb::ReaderTarget& target);
   void Announce(const std::shared_ptr<ConsumerStream>& stream, Offset start);
   void Fail(ConsumerStream& stream, Error error);
+  void Observe(const wire::Delivery& delivery, const Now& now);
   bool DeliverTo(ConsumerStream& stream, uint64_t share);
   void Leave(ConsumerStream& stream);
   void Sweep();
@@ -113,6 +117,7 @@ class ConsumerSet {
   uint64_t opened_ = 0;
   size_t turn_ = 0;  // who is asked first, so that members take turns
   ConsumerTotals totals_;
+  Histogram delivery_seconds_{kSecondsBounds};
 };
 
 }  // namespace spillway::runtime

@@ -117,7 +117,7 @@ class LaneActor {
   void MaybeSnapshot();
   void AppendSnapshot(LaneLog::Then then);
   credit::Pressure MakePressure();
-  void FinishRead(uint64_t id, storage::Err err, std::vector<storage::Entry> entries,
+  void FinishRead(uint64_t id, storage::Err err, const std::vector<storage::Entry>& entries,
                   storage::Position next);
   void SearchTime(UnixMillis time, storage::Position from,
                   std::function<void(Result<Offset>)> done);

@@ -20,21 +20,20 @@ void LaneActor::StartRead(const queue::DiskRead& read) {
   const uint64_t id = next_read_++;
   reads_[id] = read.fetch;
   read.fetch->Begin();
-  env_->store->Read(
-      id_, read.from, kReadBytes,
-      [this, id, inbox = env_->inbox, alive = alive_](Err err, std::vector<storage::Entry> entries,
-                                                      Position next) {
-        inbox->Push([this, id, err, entries = std::move(entries), next, alive]() mutable {
-          if (*alive) FinishRead(id, err, std::move(entries), next);
-        });
-      });
+  env_->store->Read(id_, read.from, kReadBytes,
+                    [this, id, inbox = env_->inbox, alive = alive_](
+                        Err err, std::vector<storage::Entry> entries, Position next) {
+                      inbox->Push([this, id, err, entries = std::move(entries), next, alive] {
+                        if (*alive) FinishRead(id, err, entries, next);
+                      });
+                    });
 }
 
 void LaneActor::ForgetFetch(const queue::Fetch* fetch) {
   std::erase_if(reads_, [&](const auto& read) { return read.second == fetch; });
 }
 
-void LaneActor::FinishRead(uint64_t id, Err err, std::vector<storage::Entry> entries,
+void LaneActor::FinishRead(uint64_t id, Err err, const std::vector<storage::Entry>& entries,
                            Position next) {
   auto it = reads_.find(id);
   if (it == reads_.end()) return;

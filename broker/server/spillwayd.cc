@@ -158,6 +158,9 @@ class Daemon {
     store_options.path = settings().data_dir;
     store_options.max_record_bytes = kLargestRecordBytes;
     store_options.max_pending_bytes = 2 * kLargestRecordBytes;
+    store_options.on_damage = [](const std::string& what) {
+      Log(Severity::kError, "data is damaged", {{"message", what}});
+    };
     auto opened = storage::RocksDbStore::Open(store_options);
     if (!opened.store) {
       Log(Severity::kError, "cannot open the data folder",
@@ -212,7 +215,7 @@ class Daemon {
       snapshot->mutable_broker()->set_version(kVersion);
       std::copy(server_->errors().begin(), server_->errors().end(), service_stats_.errors.begin());
       service_stats_.connections = server_->connections();
-      metrics_.Update(*snapshot, service_stats_);
+      metrics_.Update(*snapshot, broker->Observe(), service_stats_);
     });
     server_->OnRound([this](MonoNanos round) {
       service_stats_.loop.Add(static_cast<double>(round) / (1e3 * kNanosPerMilli));

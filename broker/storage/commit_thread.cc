@@ -175,6 +175,9 @@ void CommitThread::AddStats(StoreStats& stats) const {
   stats.appended_bytes_total += appended_bytes_.load(std::memory_order_relaxed);
   stats.pending_bytes += pending_bytes_.load(std::memory_order_relaxed);
   stats.last_sync_nanos = last_sync_nanos_.load(std::memory_order_relaxed);
+  const std::lock_guard lock(histograms_mu_);
+  stats.sync_seconds.Add(sync_seconds_);
+  stats.commit_records.Add(commit_records_);
 }
 
 void CommitThread::Run() {
@@ -252,6 +255,11 @@ size_t CommitThread::Cycle(std::vector<Op>& ops, size_t begin) {
 
 bool CommitThread::Commit(rocksdb::WriteBatch& batch, bool sync) {
   commits_.fetch_add(1, std::memory_order_relaxed);
+  const MonoNanos began = sync ? SteadyNanos() : 0;
+  {
+    const std::lock_guard lock(histograms_mu_);
+    commit_records_.Add(batch.Count());
+  }
   const rocksdb::Status s = table_.Write(batch, sync);
   if (!s.ok()) {
     Poison("write failed: " + s.ToString());
@@ -259,19 +267,26 @@ bool CommitThread::Commit(rocksdb::WriteBatch& batch, bool sync) {
   }
   const uint64_t sequence = table_.latest_sequence();
   if (!sync) return Note(hooks_.on_written(sequence));
-  syncs_.fetch_add(1, std::memory_order_relaxed);
-  last_sync_nanos_.store(SteadyNanos(), std::memory_order_relaxed);
+  Synced(began);
   return Note(hooks_.on_synced(sequence));
 }
 
-bool CommitThread::SyncNow(uint64_t sequence) {
+void CommitThread::Synced(MonoNanos began) {
+  const MonoNanos now = SteadyNanos();
   syncs_.fetch_add(1, std::memory_order_relaxed);
+  last_sync_nanos_.store(now, std::memory_order_relaxed);
+  const std::lock_guard lock(histograms_mu_);
+  sync_seconds_.Add(static_cast<double>(now - began) / 1e9);
+}
+
+bool CommitThread::SyncNow(uint64_t sequence) {
+  const MonoNanos began = SteadyNanos();
   const rocksdb::Status s = table_.Sync();
   if (!s.ok()) {
     Poison("sync failed: " + s.ToString());
     return false;
   }
-  last_sync_nanos_.store(SteadyNanos(), std::memory_order_relaxed);
+  Synced(began);
   return Note(hooks_.on_synced(sequence));
 }
 

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "broker/base/histogram.h"
 #include "broker/storage/entry_table.h"
 #include "broker/storage/lane_state.h"
 #include "broker/storage/log_store.h"
@@ -104,6 +105,7 @@ class CommitThread {
   void Complete(Op& op);
   bool Commit(rocksdb::WriteBatch& batch, bool sync);
   bool SyncNow(uint64_t sequence);
+  void Synced(MonoNanos began);
   bool Note(bool ok);
   void AfterCycle();
 
@@ -116,6 +118,9 @@ class CommitThread {
   std::atomic<bool> poisoned_{false};
   std::atomic<uint64_t> commits_{0}, syncs_{0}, appended_bytes_{0};
   std::atomic<MonoNanos> last_sync_nanos_{0};
+  mutable std::mutex histograms_mu_;
+  Histogram sync_seconds_{kSecondsBounds};  // guarded by histograms_mu_
+  Histogram commit_records_{kCountBounds};  // guarded by histograms_mu_
 
   mutable std::mutex mu_;
   std::condition_variable wake_;

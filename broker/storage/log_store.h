@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/base/histogram.h"
 #include "broker/base/types.h"
 #include "broker/wire/buffer.h"
 
@@ -111,6 +112,9 @@ struct StoreStats {
   uint64_t live_bytes = 0;     // an estimate of what the store takes on disk
   uint64_t pending_bytes = 0;  // accepted and not completed
   MonoNanos last_sync_nanos = 0;
+  // Of commits that wait for the device, and what each commit wrote.
+  Histogram sync_seconds{kSecondsBounds};
+  Histogram commit_records{kCountBounds};
 };
 
 // Thread-safe.
