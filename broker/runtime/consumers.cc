@@ -325,13 +325,17 @@ void ConsumerSet::Flush() {
   Sweep();
   const size_t n = streams_.size();
   if (n > 0) ++turn_;
+  present_.clear();
+  for (const auto& stream : streams_) {
+    if (stream->group != nullptr) ++present_[stream->group];
+  }
   for (size_t i = 0; i < n; ++i) {
     ConsumerStream& stream = *streams_[(turn_ + i) % n];
     if (stream.sink == nullptr || !stream.announced || stream.failed || stream.closing) continue;
     uint64_t share = std::numeric_limits<uint64_t>::max();
     if (stream.group != nullptr) {
       // When there is little, everybody gets some of it.
-      const uint64_t present = members(stream.group);
+      const uint64_t present = present_[stream.group];
       const uint64_t next = std::max(stream.group->next(), lane_->core().head());
       const uint64_t end = lane_->core().visible_end();
       const uint64_t left = stream.group->ready_messages() + (end > next ? end - next : 0);

@@ -117,6 +117,7 @@ class ConsumerSet {
   uint64_t opened_ = 0;
   size_t turn_ = 0;  // who is asked first, so that members take turns
   ConsumerTotals totals_;
+  std::unordered_map<const queue::Group*, uint64_t> present_;  // members, while flushing
   Histogram delivery_seconds_{kSecondsBounds};
 };
 
