@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod admin;
+mod client;
+mod consumer;
+mod error;
+mod events;
+pub mod pb;
+mod producer;
+mod ranges;
+mod registry;
+mod replay;
+mod retry;
+mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod types;
+mod wire;
+
+pub use admin::{Admin, Subject, Tuning};
+pub use client::{Client, ClientBuilder};
+pub use consumer::{Consumer, ConsumerBuilder, Delivery};
+pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, StreamInfo, StreamKind};
+pub use producer::{Ack, Blocked, Producer, ProducerBuilder, Receipt};
+pub use ranges::OffsetRange;
+pub use replay::{Replay, ReplayBuilder, ReplayedRecord};
+pub use types::{
+    Action, Credit, CreditReason, Durability, GapReason, Header, Message, Mode, OverflowPolicy,
+    Position, Retention, RevokeReason,
+};

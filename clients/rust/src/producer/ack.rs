@@ -1,0 +1,131 @@
+//! One completion for a batch, shared by the acks of its records.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::Durability;
+
+/// A record is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// Where; `None` if the record had been accepted so long ago that the broker does not
+    /// know any more.
+    pub offset: Option<u64>,
+    /// What the confirmation means.
+    pub durability: Durability,
+    /// The record had been accepted before, on an earlier stream.
+    pub duplicate: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    Kept {
+        first_offset: Option<u64>,
+        durability: Durability,
+        duplicate: bool,
+    },
+    Failed(Error),
+}
+
+#[derive(Debug)]
+struct Piece {
+    first: u64,
+    count: u64,
+    outcome: Outcome,
+}
+
+/// What became of the records of one batch, by sequence.
+#[derive(Debug, Default)]
+pub(super) struct Completion(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    pieces: Vec<Piece>,
+    wakers: Vec<Waker>,
+}
+
+impl Completion {
+    pub(super) fn complete(&self, first: u64, count: u64, outcome: Outcome) {
+        let wakers = {
+            let mut state = self.0.lock().unwrap();
+            state.pieces.push(Piece {
+                first,
+                count,
+                outcome,
+            });
+            std::mem::take(&mut state.wakers)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+}
+
+impl State {
+    fn result(&self, sequence: u64) -> Option<Result<Receipt>> {
+        let piece = self
+            .pieces
+            .iter()
+            .find(|p| (p.first..p.first + p.count).contains(&sequence))?;
+        Some(match &piece.outcome {
+            Outcome::Failed(e) => Err(e.clone()),
+            &Outcome::Kept {
+                first_offset,
+                durability,
+                duplicate,
+            } => Ok(Receipt {
+                offset: first_offset.map(|o| o + (sequence - piece.first)),
+                durability,
+                duplicate,
+            }),
+        })
+    }
+}
+
+/// The confirmation of one record, to come. Dropping it does not take the record back.
+#[derive(Debug)]
+#[must_use = "without awaiting it you don't know whether the record is kept"]
+pub struct Ack {
+    pub(super) completion: Arc<Completion>,
+    pub(super) sequence: u64,
+}
+
+impl Ack {
+    /// The record's place among those of its producer id.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Waits for the confirmation and returns the offset alone.
+    ///
+    /// Cancel-safe: the record stays on its way.
+    pub async fn offset(self) -> Result<u64> {
+        let receipt = self.await?;
+        receipt.offset.ok_or_else(|| {
+            Error::new(
+                ErrorKind::OffsetUnknown,
+                "the record is kept, but its offset is not known any more",
+            )
+        })
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Receipt>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.completion.0.lock().unwrap();
+        if let Some(result) = state.result(self.sequence) {
+            return Poll::Ready(result);
+        }
+        // A task that waits for several acks of a batch is woken once.
+        if !state.wakers.last().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,293 @@
+//! ConsumeResponse frames. A delivery keeps its records encoded; they are read one by one
+//! as the application takes them.
+
+use bytes::Bytes;
+use prost::Message;
+use tonic::Status;
+
+use super::{Fields, Malformed, Value};
+use crate::pb;
+use crate::types::Header;
+
+/// What the broker sent to a consumer.
+#[derive(Debug)]
+pub(crate) enum ConsumeEvent {
+    Delivery(DeliveryFrame),
+    Other(pb::consume_response::Frame),
+    /// A frame that this version does not know.
+    Unknown,
+}
+
+/// Consecutive offsets, appended together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub first_offset: u64,
+    pub count: u32,
+    pub appended_at_unix_ms: u64,
+    pub attempt: u32,
+}
+
+/// A checked Delivery: as many records as the runs say.
+#[derive(Debug)]
+pub(crate) struct DeliveryFrame {
+    bytes: Bytes,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) messages: u64,
+    pub(crate) cost: u64,
+    // Where to read on: in bytes, the run, and within the run.
+    at: usize,
+    run: usize,
+    within: u32,
+}
+
+/// One record; its bytes alias the frame.
+#[derive(Debug)]
+pub(crate) struct RecordView {
+    pub offset: u64,
+    pub appended_at_unix_ms: u64,
+    pub attempt: u32,
+    pub size: u32,
+    pub payload: Bytes,
+    pub key: Bytes,
+    pub headers: Vec<Header>,
+}
+
+impl ConsumeEvent {
+    pub(crate) fn decode(frame: Bytes) -> Result<ConsumeEvent, Status> {
+        let mut fields = Fields::new(&frame);
+        let mut delivery = None;
+        let mut others = false;
+        while let Some((number, value)) = fields.next()? {
+            match (number, value) {
+                (2, Value::Span(from, to)) => delivery = Some((from, to)),
+                (1..=9, Value::Span(..)) => others = true,
+                _ => {}
+            }
+        }
+        match delivery {
+            Some((from, to)) if !others => Ok(ConsumeEvent::Delivery(DeliveryFrame::parse(
+                frame.slice(from..to),
+            )?)),
+            _ => {
+                let response = pb::ConsumeResponse::decode(frame)
+                    .map_err(|e| Status::internal(format!("malformed frame: {e}")))?;
+                Ok(response
+                    .frame
+                    .map_or(ConsumeEvent::Unknown, ConsumeEvent::Other))
+            }
+        }
+    }
+}
+
+impl DeliveryFrame {
+    fn parse(bytes: Bytes) -> Result<DeliveryFrame, Malformed> {
+        let mut runs = Vec::with_capacity(1);
+        let (mut records, mut cost, mut expected) = (0u64, 0u64, 0u64);
+        let mut fields = Fields::new(&bytes);
+        while let Some((number, value)) = fields.next()? {
+            match (number, value) {
+                (15, Value::Span(from, to)) => {
+                    records += 1;
+                    cost += (to - from) as u64;
+                }
+                (1, Value::Span(from, to)) => {
+                    let run = parse_run(&bytes[from..to])?;
+                    expected += u64::from(run.count);
+                    if run.first_offset.checked_add(u64::from(run.count)).is_none() {
+                        return Err(Malformed("delivery.runs: offsets"));
+                    }
+                    runs.push(run);
+                }
+                _ => {}
+            }
+        }
+        if records != expected {
+            return Err(Malformed("delivery.runs: counts"));
+        }
+        runs.retain(|r| r.count > 0);
+        Ok(DeliveryFrame {
+            bytes,
+            runs,
+            messages: records,
+            cost,
+            at: 0,
+            run: 0,
+            within: 0,
+        })
+    }
+
+    /// The offset of the record that `next` returns.
+    pub(crate) fn next_offset(&self) -> Option<u64> {
+        let run = self.runs.get(self.run)?;
+        Some(run.first_offset + u64::from(self.within))
+    }
+
+    pub(crate) fn next(&mut self) -> Option<RecordView> {
+        let run = *self.runs.get(self.run)?;
+        let mut fields = Fields::new(&self.bytes[self.at..]);
+        let (from, to) = loop {
+            match fields.next() {
+                Ok(Some((15, Value::Span(from, to)))) => break (self.at + from, self.at + to),
+                Ok(Some(_)) => {}
+                _ => return None, // parse saw as many records as the runs have
+            }
+        };
+        self.at += fields.position();
+        let offset = run.first_offset + u64::from(self.within);
+        self.within += 1;
+        if self.within == run.count {
+            self.run += 1;
+            self.within = 0;
+        }
+        let mut view = RecordView {
+            offset,
+            appended_at_unix_ms: run.appended_at_unix_ms,
+            attempt: run.attempt,
+            size: (to - from) as u32,
+            payload: Bytes::new(),
+            key: Bytes::new(),
+            headers: Vec::new(),
+        };
+        let mut fields = Fields::new(&self.bytes[from..to]);
+        while let Ok(Some((number, value))) = fields.next() {
+            match (number, value) {
+                (1, Value::Span(a, b)) => view.payload = self.bytes.slice(from + a..from + b),
+                (2, Value::Span(a, b)) => view.key = self.bytes.slice(from + a..from + b),
+                (3, Value::Span(a, b)) => {
+                    // The broker has checked it; a header that cannot be read is left out.
+                    if let Ok(h) = pb::Header::decode(self.bytes.slice(from + a..from + b)) {
+                        view.headers.push(Header {
+                            name: h.name,
+                            value: h.value,
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(view)
+    }
+}
+
+fn parse_run(bytes: &[u8]) -> Result<Run, Malformed> {
+    let mut run = Run {
+        first_offset: 0,
+        count: 0,
+        appended_at_unix_ms: 0,
+        attempt: 0,
+    };
+    let mut fields = Fields::new(bytes);
+    while let Some((number, value)) = fields.next()? {
+        match (number, value) {
+            (1, Value::Number(n)) => run.first_offset = n,
+            (2, Value::Number(n)) => run.count = n as u32,
+            (3, Value::Number(n)) => run.appended_at_unix_ms = n,
+            (4, Value::Number(n)) => run.attempt = n as u32,
+            _ => {}
+        }
+    }
+    Ok(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(counts: &[u32]) -> pb::ConsumeResponse {
+        let n: u32 = counts.iter().sum();
+        pb::ConsumeResponse {
+            frame: Some(pb::consume_response::Frame::Delivery(pb::Delivery {
+                runs: counts
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &count)| pb::delivery::Run {
+                        first_offset: 1000 * i as u64,
+                        count,
+                        appended_at_unix_ms: 1_700_000_000_000 + i as u64,
+                        attempt: i as u32 + 1,
+                    })
+                    .collect(),
+                partition: 0,
+                records: (0..n)
+                    .map(|i| pb::Record {
+                        payload: vec![i as u8; i as usize * 50].into(),
+                        key: format!("key {i}").into(),
+                        headers: (0..i % 3)
+                            .map(|h| pb::Header {
+                                name: format!("h{h}"),
+                                value: vec![9; h as usize].into(),
+                            })
+                            .collect(),
+                    })
+                    .collect(),
+            })),
+        }
+    }
+
+    #[test]
+    fn decodes_as_prost_does() {
+        let message = frame(&[1, 3, 2]);
+        let bytes = Bytes::from(message.encode_to_vec());
+        let ConsumeEvent::Delivery(mut d) = ConsumeEvent::decode(bytes.clone()).unwrap() else {
+            panic!()
+        };
+        let Some(pb::consume_response::Frame::Delivery(expected)) = message.frame else {
+            panic!()
+        };
+        let sizes: u64 = expected.records.iter().map(|r| r.encoded_len() as u64).sum();
+        assert_eq!((d.messages, d.cost), (6, sizes));
+        let mut offsets = Vec::new();
+        for record in &expected.records {
+            let next = d.next_offset();
+            let got = d.next().unwrap();
+            assert_eq!(next, Some(got.offset));
+            offsets.push((got.offset, got.attempt));
+            assert_eq!(got.payload, record.payload);
+            assert_eq!(got.key, record.key);
+            assert_eq!(got.size as usize, record.encoded_len());
+            let headers: Vec<_> = record
+                .headers
+                .iter()
+                .map(|h| Header { name: h.name.clone(), value: h.value.clone() })
+                .collect();
+            assert_eq!(got.headers, headers);
+            if !got.payload.is_empty() {
+                let whole = bytes.as_ptr_range();
+                assert!(whole.contains(&got.payload.as_ptr()), "payload was copied");
+            }
+        }
+        assert!(d.next().is_none() && d.next_offset().is_none());
+        let all = [(0, 1), (1000, 2), (1001, 2), (1002, 2), (2000, 3), (2001, 3)];
+        assert_eq!(offsets, all);
+    }
+
+    #[test]
+    fn other_frames_and_garbage() {
+        let end = pb::ConsumeResponse {
+            frame: Some(pb::consume_response::Frame::End(pb::End {
+                reason: 1,
+                next_offset: 7,
+            })),
+        };
+        let decoded = ConsumeEvent::decode(end.encode_to_vec().into()).unwrap();
+        assert!(matches!(decoded, ConsumeEvent::Other(f) if Some(&f) == end.frame.as_ref()));
+        let empty = ConsumeEvent::decode(Bytes::new()).unwrap();
+        assert!(matches!(empty, ConsumeEvent::Unknown));
+
+        let mut wrong = frame(&[2]);
+        if let Some(pb::consume_response::Frame::Delivery(d)) = &mut wrong.frame {
+            d.runs[0].count = 3;
+        }
+        assert!(ConsumeEvent::decode(wrong.encode_to_vec().into()).is_err());
+        // Whatever the bytes, an error or a frame, and no panic.
+        let good = frame(&[3, 1]).encode_to_vec();
+        for cut in 0..good.len() {
+            let _ = ConsumeEvent::decode(Bytes::copy_from_slice(&good[..cut]));
+            let mut flipped = good.clone();
+            flipped[cut] ^= 0x55;
+            if let Ok(ConsumeEvent::Delivery(mut d)) = ConsumeEvent::decode(flipped.into()) {
+                while d.next().is_some() {}
+            }
+        }
+    }
+}

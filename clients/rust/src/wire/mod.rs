@@ -1,0 +1,151 @@
+//! Frames as bytes: batches are encoded once, in place, and deliveries alias the frame that
+//! they came in. Everything else goes through prost.
+
+mod deliver;
+mod publish;
+
+pub(crate) use deliver::{ConsumeEvent, DeliveryFrame, RecordView, Run};
+pub(crate) use publish::{record_size, BatchBuffer, SealedBatch};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::encoding::{decode_varint, encoded_len_varint};
+use prost::Message;
+use tonic::codec::{DecodeBuf, Decoder};
+use tonic::Status;
+
+use crate::pb;
+
+/// The prefix of a gRPC message: not compressed, and its length.
+pub(crate) const GRPC_HEADER: usize = 5;
+/// The tag of `records` in PublishBatch and Delivery: field 15, length-delimited.
+pub(crate) const RECORDS_TAG: u8 = 15 << 3 | 2;
+
+/// A whole gRPC message, prefix included.
+pub(crate) fn grpc_frame<M: Message>(message: &M) -> Bytes {
+    let len = message.encoded_len();
+    let mut buf = BytesMut::with_capacity(GRPC_HEADER + len);
+    buf.put_u8(0);
+    buf.put_u32(len as u32);
+    message.encode_raw(&mut buf);
+    buf.freeze()
+}
+
+/// The bytes that a length-delimited field takes, with a tag of one byte.
+pub(crate) fn field_len(len: usize) -> usize {
+    1 + encoded_len_varint(len as u64) + len
+}
+
+/// A malformed message of the broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub &'static str);
+
+impl From<Malformed> for Status {
+    fn from(m: Malformed) -> Status {
+        Status::internal(format!("malformed frame: {}", m.0))
+    }
+}
+
+/// Walks the fields of one encoded message.
+pub(crate) struct Fields<'a> {
+    all: &'a [u8],
+    at: usize,
+}
+
+/// A field's value; groups are not read.
+pub(crate) enum Value {
+    Number(u64),
+    /// Where the bytes are in the message.
+    Span(usize, usize),
+    Other,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn new(all: &'a [u8]) -> Self {
+        Fields { all, at: 0 }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        if let Some(&byte) = self.all.get(self.at) {
+            if byte < 0x80 {
+                self.at += 1;
+                return Ok(u64::from(byte));
+            }
+        }
+        let mut rest = &self.all[self.at..];
+        let before = rest.len();
+        let value = decode_varint(&mut rest).map_err(|_| Malformed("varint"))?;
+        self.at += before - rest.len();
+        Ok(value)
+    }
+
+    fn skip(&mut self, n: u64) -> Result<(usize, usize), Malformed> {
+        let left = (self.all.len() - self.at) as u64;
+        if n > left {
+            return Err(Malformed("length"));
+        }
+        let from = self.at;
+        self.at += n as usize;
+        Ok((from, self.at))
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, Value)>, Malformed> {
+        if self.at == self.all.len() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let number = u32::try_from(tag >> 3).map_err(|_| Malformed("tag"))?;
+        if number == 0 {
+            return Err(Malformed("tag"));
+        }
+        let value = match tag & 7 {
+            0 => Value::Number(self.varint()?),
+            1 => {
+                self.skip(8)?;
+                Value::Other
+            }
+            2 => {
+                let len = self.varint()?;
+                let (from, to) = self.skip(len)?;
+                Value::Span(from, to)
+            }
+            5 => {
+                self.skip(4)?;
+                Value::Other
+            }
+            _ => return Err(Malformed("wire type")),
+        };
+        Ok(Some((number, value)))
+    }
+}
+
+/// Decodes what the broker sends to a producer.
+pub(crate) struct PublishDecoder;
+
+impl Decoder for PublishDecoder {
+    type Item = pb::PublishResponse;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        pb::PublishResponse::decode(src)
+            .map(Some)
+            .map_err(|e| Status::internal(format!("malformed frame: {e}")))
+    }
+}
+
+/// Decodes what the broker sends to a consumer.
+pub(crate) struct ConsumeDecoder;
+
+impl Decoder for ConsumeDecoder {
+    type Item = ConsumeEvent;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        use bytes::Buf;
+        let frame = src.copy_to_bytes(src.remaining());
+        ConsumeEvent::decode(frame).map(Some)
+    }
+}
