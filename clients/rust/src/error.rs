@@ -344,14 +344,20 @@ mod tests {
         assert_eq!((e.head_offset(), e.tail_offset()), (5, 9));
         assert_eq!(e.retry_after(), Some(Duration::from_millis(250)));
         assert!(e.cause().is_some() && e.is_retryable());
-        assert_eq!(e.to_string(), "queue \"orders\": out of range [head 5, tail 9]");
+        assert_eq!(
+            e.to_string(),
+            "queue \"orders\": out of range [head 5, tail 9]"
+        );
     }
 
     #[test]
     fn a_bare_status_has_a_kind() {
         let kind = |s| Error::from_status(s).kind();
         assert_eq!(kind(tonic::Status::unavailable("")), ErrorKind::Unavailable);
-        assert_eq!(kind(tonic::Status::unimplemented("")), ErrorKind::Unsupported);
+        assert_eq!(
+            kind(tonic::Status::unimplemented("")),
+            ErrorKind::Unsupported
+        );
         assert_eq!(kind(tonic::Status::unknown("")), ErrorKind::Unavailable);
     }
 }

@@ -21,7 +21,7 @@ mod wire;
 
 pub use admin::{Admin, Subject, Tuning};
 pub use client::{Client, ClientBuilder};
-pub use consumer::{Consumer, ConsumerBuilder, Delivery};
+pub use consumer::{Consumer, ConsumerBuilder, Delivery, Nack};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, StreamInfo, StreamKind};
 pub use producer::{Ack, Blocked, Producer, ProducerBuilder, Receipt};

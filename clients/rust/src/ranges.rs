@@ -157,11 +157,32 @@ impl Gathered {
         self.ranges.is_empty()
     }
 
-    pub(crate) fn take(&mut self) -> Vec<OffsetRange> {
+    pub(crate) fn clear(&mut self) {
         self.count = 0;
-        let mut ranges = std::mem::take(&mut self.ranges);
-        normalize(&mut ranges);
-        ranges
+        self.ranges.clear();
+    }
+
+    /// The lowest ranges, at most so many; the others stay.
+    pub(crate) fn take(&mut self, most: usize) -> Vec<OffsetRange> {
+        normalize(&mut self.ranges);
+        let rest = match self.ranges.len() > most {
+            true => self.ranges.split_off(most),
+            false => Vec::new(),
+        };
+        self.count = rest.iter().map(|r| r.count).sum();
+        std::mem::replace(&mut self.ranges, rest)
+    }
+
+    pub(crate) fn extend(&mut self, ranges: impl IntoIterator<Item = OffsetRange>) {
+        for range in ranges {
+            self.count += range.count;
+            self.ranges.push(range);
+        }
+    }
+
+    /// In no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = OffsetRange> + '_ {
+        self.ranges.iter().copied()
     }
 }
 
@@ -198,7 +219,9 @@ mod tests {
         let (mut set, mut model) = (RangeSet::default(), BTreeSet::new());
         let mut random = 1u64;
         for step in 0..5_000 {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            random = random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             let r = range((random >> 33) % 60, (random >> 50) % 9);
             let mut parts = Vec::new();
             match step % 3 {
@@ -215,13 +238,17 @@ mod tests {
                 _ => {
                     set.overlap(r, &mut parts);
                     let got: Vec<_> = parts.iter().flat_map(|p| p.first..p.end()).collect();
-                    let expected: Vec<_> = (r.first..r.end()).filter(|o| model.contains(o)).collect();
+                    let expected: Vec<_> =
+                        (r.first..r.end()).filter(|o| model.contains(o)).collect();
                     assert_eq!(got, expected);
                 }
             }
             let all: Vec<_> = set.iter().flat_map(|p| p.first..p.end()).collect();
             assert_eq!(all, model.iter().copied().collect::<Vec<_>>());
-            assert!(set.iter().zip(set.iter().skip(1)).all(|(a, b)| a.end() < b.first));
+            assert!(set
+                .iter()
+                .zip(set.iter().skip(1))
+                .all(|(a, b)| a.end() < b.first));
             for o in 0..70 {
                 assert_eq!(set.contains(o), model.contains(&o));
             }
@@ -235,7 +262,10 @@ mod tests {
             g.push(offset);
         }
         assert_eq!(g.count, 7);
-        assert_eq!(g.take(), [range(1, 3), range(5, 4)]);
-        assert!(g.is_empty());
+        let mut some = g.clone();
+        assert_eq!(some.take(1), [range(1, 3)]);
+        assert_eq!((some.count, some.take(9)), (4, vec![range(5, 4)]));
+        assert_eq!(g.take(9), [range(1, 3), range(5, 4)]);
+        assert!(g.is_empty() && g.count == 0);
     }
 }

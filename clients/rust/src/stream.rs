@@ -168,7 +168,28 @@ where
         }
     }
     let max = Some(max_frame_bytes());
-    Ok(Streaming::new_response(decoder, body, parts.status, None, max))
+    Ok(Streaming::new_response(
+        decoder,
+        body,
+        parts.status,
+        None,
+        max,
+    ))
+}
+
+/// Bounds the opening of a stream: the time to connect, and as long as the broker gives a
+/// client to say Open.
+pub(crate) async fn in_time<T>(
+    connect_timeout: Duration,
+    open: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let timeout = connect_timeout + Duration::from_millis(registry::LIMIT_OPEN_TIMEOUT_MS);
+    tokio::time::timeout(timeout, open)
+        .await
+        .unwrap_or_else(|_| {
+            let text = "the broker did not open the stream";
+            Err(Error::new(ErrorKind::TimedOut, text).numbers(timeout.as_millis() as u64, 0))
+        })
 }
 
 /// How an attempt ended.
@@ -185,10 +206,10 @@ pub(crate) enum Ended {
 pub(crate) struct Heart {
     pub every: Duration,
     pub dead_after: Duration,
-    pub last_sent: Instant,
     pub last_received: Instant,
     /// A ping is to be written.
     pub due: bool,
+    last_due: Instant,
     id: u64,
     waiting: Option<(u64, Credit, Credit)>,
 }
@@ -198,9 +219,9 @@ impl Heart {
         Heart {
             every,
             dead_after,
-            last_sent: now,
             last_received: now,
             due: false,
+            last_due: now,
             id: 0,
             waiting: None,
         }
@@ -222,7 +243,8 @@ impl Heart {
 
     /// How often `tick` is to be called.
     pub(crate) fn interval(&self) -> Duration {
-        (self.every.min(self.dead_after) / 4).clamp(Duration::from_millis(5), Duration::from_secs(1))
+        (self.every.min(self.dead_after) / 4)
+            .clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
 
     /// True if a ping became due.
@@ -235,14 +257,13 @@ impl Heart {
                 silence.as_millis() as u64,
             ));
         }
-        // Also while receiving nothing: somebody must speak for the other to answer.
-        let quiet = now.saturating_duration_since(self.last_sent) >= self.every
-            || (silence >= self.every && self.waiting.is_none());
-        if quiet && !self.due {
-            self.due = true;
-            return Ok(true);
+        // Also while other frames flow: it compares the counters under load.
+        if now.saturating_duration_since(self.last_due) < self.every {
+            return Ok(false);
         }
-        Ok(false)
+        self.last_due = now;
+        self.due = true;
+        Ok(true)
     }
 
     /// The ping to write now.
@@ -308,16 +329,24 @@ mod tests {
             limit: Some(limit.to_pb()),
         };
         let ping = heart.ping(7, sent, limit);
-        heart.pong(&pong(ping.id, sent, Credit::new(11, 100)), 7).unwrap();
+        heart
+            .pong(&pong(ping.id, sent, Credit::new(11, 100)), 7)
+            .unwrap();
         let ping = heart.ping(7, sent, limit);
-        let e = heart.pong(&pong(ping.id, Credit::new(2, 30), limit), 7).unwrap_err();
+        let e = heart
+            .pong(&pong(ping.id, Credit::new(2, 30), limit), 7)
+            .unwrap_err();
         assert_eq!(e.kind(), ErrorKind::CounterMismatch);
         assert_eq!((e.field(), e.limit(), e.actual()), ("pong.received", 3, 2));
         let ping = heart.ping(7, sent, limit);
-        let e = heart.pong(&pong(ping.id, sent, Credit::new(10, 99)), 7).unwrap_err();
+        let e = heart
+            .pong(&pong(ping.id, sent, Credit::new(10, 99)), 7)
+            .unwrap_err();
         assert_eq!((e.field(), e.limit(), e.actual()), ("pong.limit", 100, 99));
         // An answer to nothing that was asked.
-        heart.pong(&pong(99, Credit::default(), Credit::default()), 7).unwrap();
+        heart
+            .pong(&pong(99, Credit::default(), Credit::default()), 7)
+            .unwrap();
     }
 
     #[test]
@@ -327,7 +356,7 @@ mod tests {
         let at = |s| start + Duration::from_secs(s);
         assert!(!heart.tick(at(4)).unwrap());
         assert!(heart.tick(at(5)).unwrap());
-        assert!(!heart.tick(at(6)).unwrap(), "once");
+        assert!(!heart.tick(at(6)).unwrap(), "once in a heartbeat");
         assert_eq!(heart.tick(at(15)).unwrap_err().kind(), ErrorKind::TimedOut);
     }
 }

@@ -90,6 +90,9 @@ pub enum CreditReason {
     /// The disk is nearly full; ends when space is freed.
     DiskLow = 5,
     /// Other producers of the queue wait for their share; ends when it is one's turn.
+    /// While it holds, a producer that can send nothing (none waits, or the record at
+    /// the front needs more than is left) gives its unspent credit back, see
+    /// Demand.returned.
     FairShare = 6,
     /// An operator's limit on the queue; ends when it is raised.
     OperatorLimit = 7,
@@ -653,10 +656,13 @@ pub struct Demand {
     /// Length of the encoded record that waits at the front, in bytes.
     #[prost(uint64, tag = "2")]
     pub next_record_bytes: u64,
-    /// Unspent credit that the producer gives back: its new, lower limit in this
-    /// epoch, at least what it has sent. Absent: nothing is given back.
+    /// What the producer has given back of its credit in this epoch: a cumulative
+    /// total, like a limit. From then on `sent + returned + this <= limit`, so a grant
+    /// that crosses it on the wire means the same to both sides. A lower total than
+    /// before is CREDIT_REGRESSED, more than is unspent CREDIT_EXCEEDED. Absent: as
+    /// before.
     #[prost(message, optional, tag = "3")]
-    pub returned_limit: ::core::option::Option<Credit>,
+    pub returned: ::core::option::Option<Credit>,
 }
 /// Records are kept, at the level named.
 #[allow(clippy::all)]

@@ -128,7 +128,7 @@ pub(super) fn frame(frame: Frame) -> Bytes {
 
 impl Core {
     pub(super) fn new(queue: String, producer_id: String, options: Limits, heart: Heart) -> Self {
-        let now = heart.last_sent;
+        let now = heart.last_received;
         Core {
             pen: Arc::default(),
             attempt: 0,
@@ -250,7 +250,13 @@ impl Core {
     }
 
     /// Enters the line, or updates the waker. True if it is the first one to wait.
-    pub(super) fn wait(&mut self, id: &mut Option<u64>, size: usize, waker: &Waker, now: Instant) -> bool {
+    pub(super) fn wait(
+        &mut self,
+        id: &mut Option<u64>,
+        size: usize,
+        waker: &Waker,
+        now: Instant,
+    ) -> bool {
         if let Some(id) = *id {
             if let Some(w) = self.waiters.get_mut(&id) {
                 w.1 = Some(waker.clone());
@@ -326,7 +332,11 @@ impl Core {
 
     pub(super) fn unconfirmed(&self) -> u64 {
         let queued: u64 = self.batches.iter().map(|b| b.remaining).sum();
-        queued + self.open.as_ref().map_or(0, |o| u64::from(o.buffer.records()))
+        queued
+            + self
+                .open
+                .as_ref()
+                .map_or(0, |o| u64::from(o.buffer.records()))
     }
 
     // ---- What goes out.
@@ -335,14 +345,6 @@ impl Core {
         if attempt != self.attempt {
             return Next::End;
         }
-        let next = self.pick(outstanding, now);
-        if matches!(next, Next::Write(_)) {
-            self.heart.last_sent = now;
-        }
-        next
-    }
-
-    fn pick(&mut self, outstanding: usize, now: Instant) -> Next {
         if let Some(bytes) = self.control.pop_front() {
             return Next::Write(bytes);
         }
@@ -379,7 +381,8 @@ impl Core {
         if let Some(demand) = self.demand(stuck) {
             return Next::Write(frame(Frame::Demand(demand)));
         }
-        if self.closing && self.batches.is_empty() && self.open.is_none() && self.draining.is_none() {
+        if self.closing && self.batches.is_empty() && self.open.is_none() && self.draining.is_none()
+        {
             self.close_sent = true;
             return Next::Write(frame(Frame::Close(pb::Close {})));
         }
@@ -401,7 +404,9 @@ impl Core {
             self.split(i, n);
         }
         let batch = &self.batches[i].sealed;
-        self.sent = self.sent.plus(Credit::new(u64::from(batch.records), batch.cost));
+        self.sent = self
+            .sent
+            .plus(Credit::new(u64::from(batch.records), batch.cost));
         self.written += 1;
         Ok(batch.frame())
     }
@@ -449,13 +454,17 @@ impl Core {
         Some(pb::Demand {
             waiting: Some(waiting.to_pb()),
             next_record_bytes: next,
-            returned_limit: None,
+            returned: None,
         })
     }
 
     // ---- What comes in.
 
-    pub(super) fn begin_attempt(&mut self, open: impl FnOnce(&Core) -> pb::PublishOpen, now: Instant) {
+    pub(super) fn begin_attempt(
+        &mut self,
+        open: impl FnOnce(&Core) -> pb::PublishOpen,
+        now: Instant,
+    ) {
         self.attempt += 1;
         self.pen = Arc::default();
         self.up = false;
@@ -466,7 +475,10 @@ impl Core {
         let mut request = open(self);
         request.resume_sequence = match self.batches.front() {
             Some(b) => b.sealed.first_sequence,
-            None => self.open.as_ref().map_or(self.next_sequence, |o| o.first_sequence),
+            None => self
+                .open
+                .as_ref()
+                .map_or(self.next_sequence, |o| o.first_sequence),
         };
         self.control.push_back(frame(Frame::Open(request)));
     }
@@ -574,7 +586,9 @@ impl Core {
     /// `outcome` is told how many of the run's first sequences it does not apply to.
     fn complete(&mut self, first: u64, count: u64, outcome: impl Fn(u64) -> Outcome) -> Result<()> {
         let end = first.saturating_add(count);
-        let mut i = self.batches.partition_point(|b| b.sealed.end_sequence() <= first);
+        let mut i = self
+            .batches
+            .partition_point(|b| b.sealed.end_sequence() <= first);
         while let Some(b) = self.batches.get_mut(i) {
             let from = b.sealed.first_sequence.max(first);
             let to = b.sealed.end_sequence().min(end);
@@ -583,9 +597,12 @@ impl Core {
             }
             if i >= self.written {
                 let e = Error::protocol("a confirmation of what was not sent");
-                return Err(e.on_field("confirm.runs").numbers(b.sealed.first_sequence, end));
+                return Err(e
+                    .on_field("confirm.runs")
+                    .numbers(b.sealed.first_sequence, end));
             }
-            b.completion.complete(from, to - from, outcome(from - first));
+            b.completion
+                .complete(from, to - from, outcome(from - first));
             b.remaining = b.remaining.saturating_sub(to - from);
             i += 1;
         }
@@ -605,7 +622,9 @@ impl Core {
 
     pub(super) fn pong_for(&mut self, ping: &pb::Ping) -> Result<()> {
         if !Credit::from_pb(ping.sent).is_zero() {
-            return Err(Error::protocol("a broker sends no credit to a producer").on_field("ping.sent"));
+            return Err(
+                Error::protocol("a broker sends no credit to a producer").on_field("ping.sent")
+            );
         }
         let pong = pb::Pong {
             id: ping.id,
@@ -640,7 +659,8 @@ impl Core {
         for b in self.batches.drain(..) {
             // Sequences that were confirmed before keep their result: it is found first.
             let (first, count) = (b.sealed.first_sequence, u64::from(b.sealed.records));
-            b.completion.complete(first, count, Outcome::Failed(e.clone()));
+            b.completion
+                .complete(first, count, Outcome::Failed(e.clone()));
         }
         self.written = 0;
         self.ended = Some(e);

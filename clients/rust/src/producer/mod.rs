@@ -134,7 +134,10 @@ impl Drop for Handle {
             let timeout = shared.client.inner.close_timeout;
             let mut done = shared.done.subscribe();
             runtime.spawn(async move {
-                if tokio::time::timeout(timeout, done.wait_for(|d| *d)).await.is_err() {
+                if tokio::time::timeout(timeout, done.wait_for(|d| *d))
+                    .await
+                    .is_err()
+                {
                     shared.core.lock().unwrap().end(Error::closed("producer"));
                     shared.notify.notify_one();
                 }
@@ -216,7 +219,9 @@ impl Producer {
             Admit::Refused(e) => Err(e),
             Admit::Wait => {
                 let e = Error::new(ErrorKind::NoCredit, "no credit at this moment");
-                Err(e.on_queue(&core.queue).numbers(core.credit().bytes, size as u64))
+                Err(e
+                    .on_queue(&core.queue)
+                    .numbers(core.credit().bytes, size as u64))
             }
         }
     }
@@ -272,7 +277,10 @@ impl Producer {
         }
         shared.notify.notify_one();
         let timeout = shared.client.inner.close_timeout;
-        if tokio::time::timeout(timeout, done.wait_for(|d| *d)).await.is_err() {
+        if tokio::time::timeout(timeout, done.wait_for(|d| *d))
+            .await
+            .is_err()
+        {
             let mut core = shared.core.lock().unwrap();
             let left = core.unconfirmed();
             let e = Error::new(ErrorKind::Closed, "closed before all was confirmed");

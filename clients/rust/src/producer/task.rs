@@ -29,7 +29,10 @@ pub(super) struct Shared {
 impl Source for Shared {
     fn next_frame(&self, attempt: u64, outstanding: usize) -> Next {
         let now = Instant::now();
-        self.core.lock().unwrap().next_frame(attempt, outstanding, now)
+        self.core
+            .lock()
+            .unwrap()
+            .next_frame(attempt, outstanding, now)
     }
 }
 
@@ -107,7 +110,9 @@ pub(super) async fn run(shared: Arc<Shared>, opened: Opened) {
     let error = error.on_queue(&queue);
     shared.core.lock().unwrap().end(error.clone());
     if error.kind() != ErrorKind::Closed && opened.is_none() {
-        shared.event(Event::Failed { error: error.clone() });
+        shared.event(Event::Failed {
+            error: error.clone(),
+        });
     }
     if let Some(opened) = opened {
         let _ = opened.send(Err(error));
@@ -154,13 +159,19 @@ async fn attempt(
             return Ended::Broken(e);
         }
     };
-    if let (Some(least), Some(has)) = (shared.least, first.tuning.as_ref().and_then(|t| t.durability)) {
+    if let (Some(least), Some(has)) = (
+        shared.least,
+        first.tuning.as_ref().and_then(|t| t.durability),
+    ) {
         if has < least.to_pb() {
             let e = Error::new(
                 ErrorKind::InvalidArgument,
                 "the queue's confirmations promise less than the producer expects",
             );
-            return Ended::Broken(e.on_field("durability").numbers(least.to_pb() as u64, has as u64));
+            return Ended::Broken(
+                e.on_field("durability")
+                    .numbers(least.to_pb() as u64, has as u64),
+            );
         }
     }
     let interval = {
@@ -173,7 +184,9 @@ async fn attempt(
     };
     backoff.opened(Instant::now());
     shared.client.inner.budget.success();
-    shared.event(Event::Opened { resumed: opened.is_none() });
+    shared.event(Event::Opened {
+        resumed: opened.is_none(),
+    });
     // The first grant follows; publishing at once should find it.
     let patience = Instant::now() + Duration::from_millis(500);
     let mut tick = tokio::time::interval(interval);

@@ -32,6 +32,8 @@ pub(crate) struct Run {
 pub(crate) struct DeliveryFrame {
     bytes: Bytes,
     pub(crate) runs: Vec<Run>,
+    /// The cost of each record in bytes.
+    pub(crate) sizes: Vec<u32>,
     pub(crate) messages: u64,
     pub(crate) cost: u64,
     // Where to read on: in bytes, the run, and within the run.
@@ -82,17 +84,20 @@ impl ConsumeEvent {
 impl DeliveryFrame {
     fn parse(bytes: Bytes) -> Result<DeliveryFrame, Malformed> {
         let mut runs = Vec::with_capacity(1);
-        let (mut records, mut cost, mut expected) = (0u64, 0u64, 0u64);
+        let mut sizes = Vec::new();
+        let (mut cost, mut expected) = (0u64, 0u64);
         let mut fields = Fields::new(&bytes);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
                 (15, Value::Span(from, to)) => {
-                    records += 1;
+                    sizes.push((to - from) as u32);
                     cost += (to - from) as u64;
                 }
                 (1, Value::Span(from, to)) => {
                     let run = parse_run(&bytes[from..to])?;
                     expected += u64::from(run.count);
+                    // Runs come before records.
+                    sizes.reserve((run.count as usize).min(bytes.len() / 2));
                     if run.first_offset.checked_add(u64::from(run.count)).is_none() {
                         return Err(Malformed("delivery.runs: offsets"));
                     }
@@ -101,14 +106,16 @@ impl DeliveryFrame {
                 _ => {}
             }
         }
-        if records != expected {
+        let messages = sizes.len() as u64;
+        if messages != expected {
             return Err(Malformed("delivery.runs: counts"));
         }
         runs.retain(|r| r.count > 0);
         Ok(DeliveryFrame {
             bytes,
             runs,
-            messages: records,
+            sizes,
+            messages,
             cost,
             at: 0,
             run: 0,
@@ -234,7 +241,11 @@ mod tests {
         let Some(pb::consume_response::Frame::Delivery(expected)) = message.frame else {
             panic!()
         };
-        let sizes: u64 = expected.records.iter().map(|r| r.encoded_len() as u64).sum();
+        let sizes: u64 = expected
+            .records
+            .iter()
+            .map(|r| r.encoded_len() as u64)
+            .sum();
         assert_eq!((d.messages, d.cost), (6, sizes));
         let mut offsets = Vec::new();
         for record in &expected.records {
@@ -248,7 +259,10 @@ mod tests {
             let headers: Vec<_> = record
                 .headers
                 .iter()
-                .map(|h| Header { name: h.name.clone(), value: h.value.clone() })
+                .map(|h| Header {
+                    name: h.name.clone(),
+                    value: h.value.clone(),
+                })
                 .collect();
             assert_eq!(got.headers, headers);
             if !got.payload.is_empty() {
@@ -257,7 +271,14 @@ mod tests {
             }
         }
         assert!(d.next().is_none() && d.next_offset().is_none());
-        let all = [(0, 1), (1000, 2), (1001, 2), (1002, 2), (2000, 3), (2001, 3)];
+        let all = [
+            (0, 1),
+            (1000, 2),
+            (1001, 2),
+            (1002, 2),
+            (2000, 3),
+            (2001, 3),
+        ];
         assert_eq!(offsets, all);
     }
 

@@ -205,7 +205,10 @@ mod tests {
             Message::new(""),
             Message::new("payload"),
             Message::new(vec![7u8; 200]).key("k"),
-            Message::new("x").header("a", "1").header("a", "").header("long", vec![1u8; 300]),
+            Message::new("x")
+                .header("a", "1")
+                .header("a", "")
+                .header("long", vec![1u8; 300]),
             Message::new(vec![0u8; 70_000]).key(vec![2u8; 1024]),
         ]
     }
