@@ -19,7 +19,10 @@ pub mod testing;
 mod types;
 mod wire;
 
-pub use admin::{Admin, Subject, Tuning};
+pub use admin::{
+    Admin, BrokerStats, Explanation, GroupInfo, Items, ParkedRecord, PlacedMessage, QueueInfo,
+    QueueStats, SessionInfo, Snapshot, Stall, Subject, Tuning, TuningChange,
+};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{Consumer, ConsumerBuilder, Delivery, Nack};
 pub use error::{Error, ErrorKind, Result};

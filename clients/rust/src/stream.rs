@@ -124,7 +124,7 @@ impl<S: Source> http_body::Body for FrameBody<S> {
 }
 
 /// The largest frame that is read: one record as large as a queue may allow, or a batch.
-fn max_frame_bytes() -> usize {
+pub(crate) fn max_frame_bytes() -> usize {
     let record = registry::TUNABLES
         .iter()
         .find(|t| t.name == "max_message_bytes")
