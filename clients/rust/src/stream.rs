@@ -76,7 +76,7 @@ pub(crate) struct FrameBody<S> {
 }
 
 impl<S: Source> FrameBody<S> {
-    pub(crate) fn new(source: Arc<S>, attempt: u64, pen: Arc<Pen>) -> tonic::body::Body {
+    pub(crate) fn body(source: Arc<S>, attempt: u64, pen: Arc<Pen>) -> tonic::body::Body {
         tonic::body::Body::new(FrameBody {
             source,
             attempt,
@@ -190,15 +190,6 @@ pub(crate) async fn in_time<T>(
             let text = "the broker did not open the stream";
             Err(Error::new(ErrorKind::TimedOut, text).numbers(timeout.as_millis() as u64, 0))
         })
-}
-
-/// How an attempt ended.
-pub(crate) enum Ended {
-    /// As it should.
-    Finished,
-    /// The broker asked to move; reconnect after this.
-    Moved(Duration),
-    Broken(Error),
 }
 
 /// Pings, and what they are checked against.

@@ -49,23 +49,48 @@ struct State {
 }
 
 impl Completion {
-    pub(super) fn complete(&self, first: u64, count: u64, outcome: Outcome) {
-        let wakers = {
+    /// Notes what became of records, once: how many of them were not known before. REQUIRES:
+    /// an outcome with offsets is that of `first` on.
+    pub(super) fn complete(&self, first: u64, count: u64, outcome: Outcome) -> u64 {
+        let (known, wakers) = {
             let mut state = self.0.lock().unwrap();
+            let known = state.known(first, count);
+            // What is known is found first.
             state.pieces.push(Piece {
                 first,
                 count,
                 outcome,
             });
-            std::mem::take(&mut state.wakers)
+            (known, std::mem::take(&mut state.wakers))
         };
         for waker in wakers {
             waker.wake();
         }
+        count - known
+    }
+
+    /// Of how many of these records the fate is known.
+    pub(super) fn known(&self, first: u64, count: u64) -> u64 {
+        self.0.lock().unwrap().known(first, count)
     }
 }
 
 impl State {
+    fn known(&self, first: u64, count: u64) -> u64 {
+        let end = first + count;
+        let touches = |p: &&Piece| p.first < end && first < p.first + p.count;
+        if !self.pieces.iter().any(|p| touches(&p)) {
+            return 0;
+        }
+        // Rare: confirmed on an earlier stream, and sent again as part of a batch.
+        let known = |s: &u64| {
+            self.pieces
+                .iter()
+                .any(|p| (p.first..p.first + p.count).contains(s))
+        };
+        (first..end).filter(known).count() as u64
+    }
+
     fn result(&self, sequence: u64) -> Option<Result<Receipt>> {
         let piece = self
             .pieces

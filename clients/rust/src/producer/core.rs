@@ -2,8 +2,13 @@
 //!
 //! Invariants: `batches` are in order of sequence without holes; the first `written` of them
 //! are on the wire in this epoch and `sent` is their cost plus that of confirmed ones;
-//! `admitted` is `sent` and all that is queued; nothing is admitted beyond `limit`, though
+//! `admitted` is `sent` and all that is queued; nothing is admitted beyond `allowed`, though
 //! what an earlier epoch left may exceed it and then waits for grants.
+
+mod receive;
+mod send;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,16 +19,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::ack::{Ack, Completion, Outcome};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pb::{self, publish_request::Frame};
-use crate::registry;
-use crate::stream::{Heart, Next, Pen};
+use crate::events::Event;
+use crate::pb;
+use crate::stream::{Heart, Pen};
 use crate::types::{Credit, CreditReason, Durability, Message};
-use crate::wire::{grpc_frame, BatchBuffer, SealedBatch};
+use crate::wire::{BatchBuffer, SealedBatch};
 
-/// With frames still in the transport's hands, a batch of this size goes all the same.
-const EAGER_BATCH_BYTES: usize = 128 << 10;
-/// Frames that the transport may hold.
-const MAX_OUTSTANDING: usize = 4;
 const SPARE_BUFFERS: usize = 4;
 
 /// Why a producer's credit does not rise.
@@ -47,6 +48,14 @@ struct Batch {
     sealed: SealedBatch,
     remaining: u64,
     completion: Arc<Completion>,
+    /// What is to be added to a sequence to have that of its ack; not 0 once renumbered.
+    renumbered: u64,
+}
+
+impl Batch {
+    fn cost(&self) -> Credit {
+        Credit::new(u64::from(self.sealed.records), self.sealed.cost)
+    }
 }
 
 #[derive(Debug)]
@@ -82,25 +91,31 @@ pub(super) struct Limits {
 pub(super) struct Core {
     pub pen: Arc<Pen>,
     pub attempt: u64,
-    pub up: bool,
-    pub granted: bool,
+    pub heart: Heart,
+    /// The broker asked the stream to move: until when, and how long to wait then.
     pub draining: Option<(Instant, Duration)>,
-    pub closing: bool,
+    /// The application is done; the stream ends by then.
+    pub closing: Option<Instant>,
     pub close_sent: bool,
     pub ended: Option<Error>,
-    pub heart: Heart,
+    /// What was unconfirmed at the end.
+    pub lost: u64,
+    /// Hooks to be called once the lock is free.
+    pub events: Vec<Event>,
 
     pub queue: String,
     pub producer_id: String,
     pub session: String,
     pub tuning: pb::QueueTuning,
-    pub revision: u64,
     pub epoch: u64,
+    up: bool,
+    least: Option<Durability>,
     options: Limits,
     limits: Limits,
     max_message_bytes: u64,
 
     limit: Credit,
+    returned: Credit,
     sent: Credit,
     admitted: Credit,
     reason: Option<CreditReason>,
@@ -117,38 +132,48 @@ pub(super) struct Core {
     waiters: BTreeMap<u64, (u64, Option<Waker>)>,
     waiting: Credit,
     waiting_since: Instant,
+    told_blocked: bool,
     next_waiter: u64,
     demanded: Demanded,
     control: VecDeque<Bytes>,
-}
 
-pub(super) fn frame(frame: Frame) -> Bytes {
-    grpc_frame(&pb::PublishRequest { frame: Some(frame) })
+    /// Records whose fate is known, and who waits for more of them.
+    completed: u64,
+    flushes: Vec<Waker>,
+    flushing: u32,
 }
 
 impl Core {
-    pub(super) fn new(queue: String, producer_id: String, options: Limits, heart: Heart) -> Self {
+    pub(super) fn new(
+        queue: String,
+        producer_id: String,
+        least: Option<Durability>,
+        options: Limits,
+        heart: Heart,
+    ) -> Self {
         let now = heart.last_received;
         Core {
             pen: Arc::default(),
             attempt: 0,
-            up: false,
-            granted: false,
+            heart,
             draining: None,
-            closing: false,
+            closing: None,
             close_sent: false,
             ended: None,
-            heart,
+            lost: 0,
+            events: Vec::new(),
             queue,
             producer_id,
             session: String::new(),
             tuning: pb::QueueTuning::default(),
-            revision: 0,
             epoch: 0,
+            up: false,
+            least,
             options,
             limits: options,
             max_message_bytes: u64::MAX,
             limit: Credit::default(),
+            returned: Credit::default(),
             sent: Credit::default(),
             admitted: Credit::default(),
             reason: None,
@@ -163,10 +188,28 @@ impl Core {
             waiters: BTreeMap::new(),
             waiting: Credit::default(),
             waiting_since: now,
+            told_blocked: false,
             next_waiter: 0,
             demanded: Demanded::default(),
             control: VecDeque::new(),
+            completed: 0,
+            flushes: Vec::new(),
+            flushing: 0,
         }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// What may have been sent in this epoch.
+    fn allowed(&self) -> Credit {
+        self.limit.minus(self.returned)
+    }
+
+    /// New records are taken.
+    fn admits(&self) -> bool {
+        self.up && self.draining.is_none()
     }
 
     // ---- Admission.
@@ -182,7 +225,7 @@ impl Core {
         if let Some(e) = &self.ended {
             return Admit::Refused(e.clone());
         }
-        if self.closing {
+        if self.closing.is_some() {
             return Admit::Refused(Error::closed("producer").on_queue(&self.queue));
         }
         if let Err(e) = m.check(size, self.max_message_bytes) {
@@ -190,17 +233,17 @@ impl Core {
         }
         let cost = Credit::new(1, size as u64);
         let first = self.waiters.keys().next().copied();
-        let fits = self.up && self.admitted.plus(cost).within(self.limit);
+        let fits = self.admits() && self.admitted.plus(cost).within(self.allowed());
         if fits && (first.is_none() || first == waiter) {
             return Admit::Sent(self.push(m, size, cost, now));
         }
-        if self.up && !fits && self.reason == Some(CreditReason::FullReject) {
-            let left = self.limit.minus(self.admitted);
+        if self.admits() && !fits && self.reason == Some(CreditReason::FullReject) {
             let e = Error::new(
                 ErrorKind::QueueFull,
                 "the queue is full and its policy is to refuse",
             );
-            return Admit::Refused(e.on_queue(&self.queue).numbers(left.bytes, size as u64));
+            let (used, window) = self.window;
+            return Admit::Refused(e.on_queue(&self.queue).numbers(window, used));
         }
         Admit::Wait
     }
@@ -245,26 +288,20 @@ impl Core {
                 remaining: u64::from(sealed.records),
                 sealed,
                 completion: open.completion,
+                renumbered: 0,
             });
         }
     }
 
-    /// Enters the line, or updates the waker. True if it is the first one to wait.
-    pub(super) fn wait(
-        &mut self,
-        id: &mut Option<u64>,
-        size: usize,
-        waker: &Waker,
-        now: Instant,
-    ) -> bool {
+    /// Enters the line, or updates the waker.
+    pub(super) fn wait(&mut self, id: &mut Option<u64>, size: usize, waker: &Waker, now: Instant) {
         if let Some(id) = *id {
             if let Some(w) = self.waiters.get_mut(&id) {
                 w.1 = Some(waker.clone());
             }
-            return false;
+            return;
         }
-        let first = self.waiters.is_empty();
-        if first {
+        if self.waiters.is_empty() {
             self.waiting_since = now;
         }
         *id = Some(self.next_waiter);
@@ -272,30 +309,45 @@ impl Core {
             .insert(self.next_waiter, (size as u64, Some(waker.clone())));
         self.next_waiter += 1;
         self.waiting = self.waiting.plus(Credit::new(1, size as u64));
+        self.tell_blocked();
         self.pen.wake();
-        first
     }
 
-    /// Leaves the line; how long somebody had waited, if nobody waits any more.
-    pub(super) fn leave(&mut self, id: u64, now: Instant) -> Option<Duration> {
-        let (size, _) = self.waiters.remove(&id)?;
+    /// Leaves the line.
+    pub(super) fn leave(&mut self, id: u64, now: Instant) {
+        let Some((size, _)) = self.waiters.remove(&id) else {
+            return;
+        };
         self.waiting = self.waiting.minus(Credit::new(1, size));
+        if self.waiters.is_empty() && std::mem::take(&mut self.told_blocked) {
+            let waited = now.saturating_duration_since(self.waiting_since);
+            self.events.push(Event::Unblocked { waited });
+        }
         self.wake_waiters();
         self.pen.wake();
-        self.waiters
-            .is_empty()
-            .then(|| now.saturating_duration_since(self.waiting_since))
+    }
+
+    /// Once for each time of waiting; not for the moment between a stream's opening and its
+    /// first grant.
+    fn tell_blocked(&mut self) {
+        let fresh = self.up && self.limit.is_zero() && self.reason.is_none();
+        if self.told_blocked || self.waiters.is_empty() || fresh {
+            return;
+        }
+        self.told_blocked = true;
+        self.events.extend(self.blocked().map(Event::Blocked));
     }
 
     /// Wakes the first in line if it may go; all, if all are to fail.
     pub(super) fn wake_waiters(&mut self) {
         let fail = self.ended.is_some()
-            || self.closing
-            || (self.up && self.reason == Some(CreditReason::FullReject));
+            || self.closing.is_some()
+            || (self.admits() && self.reason == Some(CreditReason::FullReject));
+        let (admits, allowed) = (self.admits(), self.allowed());
         for (size, waker) in self.waiters.values_mut() {
             let cost = Credit::new(1, *size);
-            let fits = self.up && self.admitted.plus(cost).within(self.limit);
-            if fits || fail {
+            let fits = admits && self.admitted.plus(cost).within(allowed);
+            if fits || fail || *size > self.max_message_bytes {
                 if let Some(w) = waker.take() {
                     w.wake();
                 }
@@ -307,8 +359,8 @@ impl Core {
     }
 
     pub(super) fn credit(&self) -> Credit {
-        if self.up && self.ended.is_none() {
-            self.limit.minus(self.admitted).minus(self.waiting)
+        if self.admits() && self.waiters.is_empty() {
+            self.allowed().minus(self.admitted)
         } else {
             Credit::default()
         }
@@ -339,309 +391,6 @@ impl Core {
                 .map_or(0, |o| u64::from(o.buffer.records()))
     }
 
-    // ---- What goes out.
-
-    pub(super) fn next_frame(&mut self, attempt: u64, outstanding: usize, now: Instant) -> Next {
-        if attempt != self.attempt {
-            return Next::End;
-        }
-        if let Some(bytes) = self.control.pop_front() {
-            return Next::Write(bytes);
-        }
-        if !self.up || self.close_sent {
-            return Next::Idle;
-        }
-        if self.heart.due {
-            let ping = self.heart.ping(self.epoch, self.sent, self.limit);
-            return Next::Write(frame(Frame::Ping(ping)));
-        }
-        let mut later = None;
-        let mut stuck = 0;
-        if self.draining.is_none() && outstanding < MAX_OUTSTANDING {
-            if self.written == self.batches.len() {
-                if let Some(open) = &self.open {
-                    let due = open.since + self.limits.linger;
-                    let full = open.buffer.len() >= self.limits.batch_bytes
-                        || open.buffer.records() >= self.limits.batch_records;
-                    let company = outstanding == 0 || open.buffer.len() >= EAGER_BATCH_BYTES;
-                    if full || self.closing || (company && due <= now) {
-                        self.seal();
-                    } else if due > now {
-                        later = Some(due);
-                    }
-                }
-            }
-            if self.written < self.batches.len() {
-                match self.write_batch() {
-                    Ok(bytes) => return Next::Write(bytes),
-                    Err(first_record) => stuck = first_record,
-                }
-            }
-        }
-        if let Some(demand) = self.demand(stuck) {
-            return Next::Write(frame(Frame::Demand(demand)));
-        }
-        if self.closing && self.batches.is_empty() && self.open.is_none() && self.draining.is_none()
-        {
-            self.close_sent = true;
-            return Next::Write(frame(Frame::Close(pb::Close {})));
-        }
-        later.map_or(Next::Idle, Next::At)
-    }
-
-    /// The next batch, or as much of it as the epoch's credit allows; else the cost of its
-    /// first record. Only what an earlier epoch left can be beyond the credit.
-    fn write_batch(&mut self) -> Result<Bytes, u64> {
-        let i = self.written;
-        let left = self.limit.minus(self.sent);
-        let batch = &self.batches[i].sealed;
-        let cost = Credit::new(u64::from(batch.records), batch.cost);
-        if !cost.within(left) {
-            let (n, first_record) = batch.fitting(left.messages, left.bytes);
-            if n == 0 {
-                return Err(first_record);
-            }
-            self.split(i, n);
-        }
-        let batch = &self.batches[i].sealed;
-        self.sent = self
-            .sent
-            .plus(Credit::new(u64::from(batch.records), batch.cost));
-        self.written += 1;
-        Ok(batch.frame())
-    }
-
-    fn split(&mut self, i: usize, n: u32) {
-        let batch = &self.batches[i];
-        // What is confirmed of a batch is so on the wire; it is never split after that.
-        let (a, b) = batch.sealed.split(n);
-        let completion = batch.completion.clone();
-        let part = |sealed: SealedBatch| Batch {
-            remaining: u64::from(sealed.records),
-            sealed,
-            completion: completion.clone(),
-        };
-        let (a, b) = (part(a), part(b));
-        self.batches[i] = a;
-        self.batches.insert(i + 1, b);
-    }
-
-    fn demand(&mut self, stuck: u64) -> Option<pb::Demand> {
-        let mut waiting = self.waiting;
-        let mut next = stuck;
-        if stuck > 0 {
-            waiting = waiting.plus(self.admitted.minus(self.sent));
-        } else if let Some((_, (size, _))) = self.waiters.first_key_value() {
-            next = *size;
-        }
-        let was = self.demanded;
-        if waiting.is_zero() {
-            if was.waiting.is_zero() {
-                return None;
-            }
-        } else if was.fresh
-            && next <= was.next
-            && waiting.messages < 2 * was.waiting.messages
-            && waiting.bytes < 2 * was.waiting.bytes
-        {
-            return None;
-        }
-        self.demanded = Demanded {
-            waiting,
-            next,
-            fresh: true,
-        };
-        Some(pb::Demand {
-            waiting: Some(waiting.to_pb()),
-            next_record_bytes: next,
-            returned: None,
-        })
-    }
-
-    // ---- What comes in.
-
-    pub(super) fn begin_attempt(
-        &mut self,
-        open: impl FnOnce(&Core) -> pb::PublishOpen,
-        now: Instant,
-    ) {
-        self.attempt += 1;
-        self.pen = Arc::default();
-        self.up = false;
-        self.close_sent = false;
-        self.draining = None;
-        self.heart.reset(now);
-        self.control.clear();
-        let mut request = open(self);
-        request.resume_sequence = match self.batches.front() {
-            Some(b) => b.sealed.first_sequence,
-            None => self
-                .open
-                .as_ref()
-                .map_or(self.next_sequence, |o| o.first_sequence),
-        };
-        self.control.push_back(frame(Frame::Open(request)));
-    }
-
-    /// A new epoch: its totals start from 0, and all that is unconfirmed is sent again.
-    pub(super) fn opened(&mut self, o: pb::PublishOpened) -> Result<()> {
-        if o.protocol != registry::LIMIT_PROTOCOL_VERSION as u32 {
-            let e = Error::new(ErrorKind::Unsupported, "the broker speaks another protocol");
-            return Err(e.numbers(registry::LIMIT_PROTOCOL_VERSION, u64::from(o.protocol)));
-        }
-        if self.next_sequence == 0 {
-            self.next_sequence = o.next_sequence.max(1);
-        } else if o.next_sequence > self.next_sequence {
-            // Sequences that this producer never used: somebody else did.
-            let e = Error::new(ErrorKind::Fenced, "another producer used this producer id");
-            return Err(e.numbers(self.next_sequence, o.next_sequence));
-        }
-        self.seal();
-        if let Some(i) = self.batches.iter().position(|b| {
-            b.sealed.first_sequence < o.next_sequence && o.next_sequence < b.sealed.end_sequence()
-        }) {
-            let n = (o.next_sequence - self.batches[i].sealed.first_sequence) as u32;
-            if self.batches[i].remaining == u64::from(self.batches[i].sealed.records) {
-                self.split(i, n);
-            }
-        }
-        self.written = 0;
-        self.sent = Credit::default();
-        self.limit = Credit::default();
-        self.admitted = self.batches.iter().fold(Credit::default(), |sum, b| {
-            sum.plus(Credit::new(u64::from(b.sealed.records), b.sealed.cost))
-        });
-        self.reason = None;
-        self.granted = false;
-        self.demanded = Demanded::default();
-        self.epoch = o.epoch;
-        self.producer_id = o.producer_id;
-        self.session = o.session;
-        self.tuned(o.revision, o.tuning.unwrap_or_default());
-        let at_most = |ours: u64, theirs: u64| if theirs == 0 { ours } else { ours.min(theirs) };
-        self.limits.batch_bytes =
-            at_most(self.options.batch_bytes as u64, o.max_batch_bytes) as usize;
-        self.limits.batch_records = at_most(
-            u64::from(self.options.batch_records),
-            u64::from(o.max_batch_records),
-        ) as u32;
-        self.heart.told(o.heartbeat_ms, o.dead_after_ms);
-        self.up = true;
-        self.pen.wake();
-        Ok(())
-    }
-
-    pub(super) fn tuned(&mut self, revision: u64, tuning: pb::QueueTuning) {
-        self.max_message_bytes = tuning.max_message_bytes.unwrap_or(u64::MAX);
-        self.revision = revision;
-        self.tuning = tuning;
-    }
-
-    /// True if waiters are to be told.
-    pub(super) fn grant(&mut self, g: &pb::Grant, now: Instant) -> Result<()> {
-        if g.epoch != self.epoch {
-            return Ok(()); // late, of an earlier epoch: worth nothing
-        }
-        let limit = Credit::from_pb(g.limit);
-        if !self.limit.within(limit) {
-            let e = Error::new(ErrorKind::CreditRegressed, "a total of credit fell");
-            let (was, is) = if limit.messages < self.limit.messages {
-                (self.limit.messages, limit.messages)
-            } else {
-                (self.limit.bytes, limit.bytes)
-            };
-            return Err(e.on_field("grant.limit").numbers(was, is));
-        }
-        self.limit = limit;
-        self.granted = true;
-        self.reason = CreditReason::from_pb(g.reason);
-        self.reason_since = now
-            .checked_sub(Duration::from_millis(g.reason_age_ms))
-            .unwrap_or(now);
-        self.window = (g.window_used_bytes, g.window_bytes);
-        self.demanded.fresh = false; // what still waits is said again
-        self.wake_waiters();
-        self.pen.wake();
-        Ok(())
-    }
-
-    pub(super) fn confirm(&mut self, c: &pb::Confirm) -> Result<()> {
-        let durability = Durability::from_pb(c.durability).unwrap_or(Durability::Memory);
-        for run in &c.runs {
-            let known = !run.offset_unknown;
-            self.complete(run.first_sequence, run.count, |skipped| Outcome::Kept {
-                first_offset: known.then(|| run.first_offset + skipped),
-                durability,
-                duplicate: run.duplicate,
-            })?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn refuse(&mut self, r: pb::Refuse) -> Result<()> {
-        let e = Error::from_pb(r.error.unwrap_or_default()).on_queue(&self.queue);
-        self.complete(r.first_sequence, r.count, |_| Outcome::Failed(e.clone()))
-    }
-
-    /// `outcome` is told how many of the run's first sequences it does not apply to.
-    fn complete(&mut self, first: u64, count: u64, outcome: impl Fn(u64) -> Outcome) -> Result<()> {
-        let end = first.saturating_add(count);
-        let mut i = self
-            .batches
-            .partition_point(|b| b.sealed.end_sequence() <= first);
-        while let Some(b) = self.batches.get_mut(i) {
-            let from = b.sealed.first_sequence.max(first);
-            let to = b.sealed.end_sequence().min(end);
-            if from >= to {
-                break;
-            }
-            if i >= self.written {
-                let e = Error::protocol("a confirmation of what was not sent");
-                return Err(e
-                    .on_field("confirm.runs")
-                    .numbers(b.sealed.first_sequence, end));
-            }
-            b.completion
-                .complete(from, to - from, outcome(from - first));
-            b.remaining = b.remaining.saturating_sub(to - from);
-            i += 1;
-        }
-        while self.written > 0 && self.batches.front().is_some_and(|b| b.remaining == 0) {
-            self.written -= 1;
-            if let Some(b) = self.batches.pop_front() {
-                if self.spare.len() < SPARE_BUFFERS {
-                    self.spare.extend(b.sealed.reclaim());
-                }
-            }
-        }
-        if self.closing {
-            self.pen.wake();
-        }
-        Ok(())
-    }
-
-    pub(super) fn pong_for(&mut self, ping: &pb::Ping) -> Result<()> {
-        if !Credit::from_pb(ping.sent).is_zero() {
-            return Err(
-                Error::protocol("a broker sends no credit to a producer").on_field("ping.sent")
-            );
-        }
-        let pong = pb::Pong {
-            id: ping.id,
-            epoch: self.epoch,
-            received: Some(pb::Credit::default()),
-            limit: Some(pb::Credit::default()),
-        };
-        self.control.push_back(frame(Frame::Pong(pong)));
-        self.pen.wake();
-        Ok(())
-    }
-
-    /// All that was written is confirmed.
-    pub(super) fn quiet(&self) -> bool {
-        self.written == 0
-    }
-
     pub(super) fn empty(&self) -> bool {
         self.batches.is_empty() && self.open.is_none()
     }
@@ -652,18 +401,59 @@ impl Core {
         self.pen.wake();
     }
 
+    /// Ends for good: what is unconfirmed fails, its fate unknown.
     pub(super) fn end(&mut self, e: Error) {
         self.broken();
         let e = e.on_queue(&self.queue);
+        self.lost = self.unconfirmed();
         self.seal();
         for b in self.batches.drain(..) {
             // Sequences that were confirmed before keep their result: it is found first.
-            let (first, count) = (b.sealed.first_sequence, u64::from(b.sealed.records));
-            b.completion
-                .complete(first, count, Outcome::Failed(e.clone()));
+            let first = b.sealed.first_sequence + b.renumbered;
+            let count = u64::from(b.sealed.records);
+            let failed = Outcome::Failed(e.clone());
+            b.completion.complete(first, count, failed);
         }
         self.written = 0;
         self.ended = Some(e);
         self.wake_waiters();
+        self.wake_flushes();
+    }
+
+    // ---- Flushing.
+
+    /// Which records a flush of now waits for.
+    pub(super) fn flush_begins(&mut self) -> u64 {
+        self.flushing += 1;
+        self.pen.wake();
+        let queued: u64 = self
+            .batches
+            .iter()
+            .map(|b| u64::from(b.sealed.records))
+            .sum();
+        let open = self.open.as_ref().map_or(0, |o| o.buffer.records());
+        self.completed + queued + u64::from(open)
+    }
+
+    pub(super) fn flush_ends(&mut self) {
+        self.flushing -= 1;
+    }
+
+    /// Whether all before `target` are confirmed or refused; else the waker is called then.
+    pub(super) fn flushed(&mut self, target: u64, waker: &Waker) -> Option<Result<()>> {
+        if self.completed >= target {
+            return Some(Ok(()));
+        }
+        if let Some(e) = &self.ended {
+            return Some(Err(e.clone()));
+        }
+        self.flushes.push(waker.clone());
+        None
+    }
+
+    fn wake_flushes(&mut self) {
+        for waker in self.flushes.drain(..) {
+            waker.wake();
+        }
     }
 }

@@ -5,11 +5,9 @@ mod core;
 mod task;
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-
-use tokio::sync::{oneshot, watch, Notify};
 
 pub use self::ack::{Ack, Receipt};
 pub use self::core::Blocked;
@@ -18,7 +16,6 @@ use self::task::Shared;
 use crate::admin::Tuning;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::events::Event;
 use crate::registry;
 use crate::stream::Heart;
 use crate::types::{Credit, Durability, Message};
@@ -87,25 +84,24 @@ impl ProducerBuilder {
         self
     }
 
-    /// Opens the producer. Fails with the broker's refusal, or when no broker could be
-    /// reached within the connect timeout.
+    /// Opens the producer; returns once the broker has, or with the first failure.
     ///
     /// Cancel-safe: nothing is left of it.
     pub async fn open(self) -> Result<Producer> {
-        let now = Instant::now();
         let inner = &self.client.inner;
-        let heart = Heart::new(inner.heartbeat, inner.dead_after, now);
-        let shared = Arc::new(Shared {
-            core: Mutex::new(Core::new(self.queue, self.producer_id, self.limits, heart)),
-            notify: Notify::new(),
-            client: self.client.clone(),
-            least: self.durability,
-            done: watch::channel(false).0,
-        });
-        let handle = Producer(Arc::new(Handle(shared.clone())));
-        let (opened, wait) = oneshot::channel();
-        tokio::spawn(task::run(shared, opened));
-        wait.await
+        let heart = Heart::new(inner.heartbeat, inner.dead_after, Instant::now());
+        let core = Core::new(
+            self.queue,
+            self.producer_id,
+            self.durability,
+            self.limits,
+            heart,
+        );
+        let (shared, opened) = task::start(self.client, core);
+        // Made first: dropping it, also while it waits here, ends the stream.
+        let handle = Producer(Arc::new(Handle(shared)));
+        opened
+            .await
             .unwrap_or_else(|_| Err(Error::closed("producer")))?;
         Ok(handle)
     }
@@ -126,23 +122,7 @@ struct Handle(Arc<Shared>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let shared = self.0.clone();
-        shared.core.lock().unwrap().closing = true;
-        shared.core.lock().unwrap().pen.wake();
-        shared.notify.notify_one();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let timeout = shared.client.inner.close_timeout;
-            let mut done = shared.done.subscribe();
-            runtime.spawn(async move {
-                if tokio::time::timeout(timeout, done.wait_for(|d| *d))
-                    .await
-                    .is_err()
-                {
-                    shared.core.lock().unwrap().end(Error::closed("producer"));
-                    shared.notify.notify_one();
-                }
-            });
-        }
+        self.0.close();
     }
 }
 
@@ -155,11 +135,18 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            let waited = self.shared.core.lock().unwrap().leave(id, Instant::now());
-            if let Some(waited) = waited {
-                self.shared.event(Event::Unblocked { waited });
-            }
+            self.shared.core.lock().unwrap().leave(id, Instant::now());
+            self.shared.tell();
         }
+    }
+}
+
+/// A flush under way: until it ends, batches don't wait to grow.
+struct Flush<'a>(&'a Shared);
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        self.0.core.lock().unwrap().flush_ends();
     }
 }
 
@@ -195,12 +182,9 @@ impl Producer {
                 Admit::Sent(ack) => Poll::Ready(Ok(ack)),
                 Admit::Refused(e) => Poll::Ready(Err(e)),
                 Admit::Wait => {
-                    let first = core.wait(&mut place.id, size, cx.waker(), now);
-                    let blocked = core.blocked();
+                    core.wait(&mut place.id, size, cx.waker(), now);
                     drop(core);
-                    if let (true, Some(blocked)) = (first, blocked) {
-                        shared.event(Event::Blocked(blocked));
-                    }
+                    shared.tell();
                     Poll::Pending
                 }
             }
@@ -261,6 +245,21 @@ impl Producer {
         Tuning::from_pb(self.core().tuning)
     }
 
+    /// Waits until every record that was sent before is confirmed or refused; what became of
+    /// them, their [`Ack`]s tell. Fails only if the producer has ended.
+    ///
+    /// Cancel-safe.
+    pub async fn flush(&self) -> Result<()> {
+        let shared = self.shared();
+        let target = self.core().flush_begins();
+        let _flush = Flush(shared);
+        poll_fn(|cx| match self.core().flushed(target, cx.waker()) {
+            Some(result) => Poll::Ready(result),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
     /// Waits until all that was sent is confirmed or refused, and ends the stream. Publishes
     /// that wait for credit fail with [`Closed`](ErrorKind::Closed), and after the close
     /// timeout so does what is unconfirmed: its fate is unknown then.
@@ -268,30 +267,17 @@ impl Producer {
     /// Cancel-safe: closing goes on without it.
     pub async fn close(self) -> Result<()> {
         let shared = self.shared().clone();
-        let mut done = shared.done.subscribe();
-        {
-            let mut core = shared.core.lock().unwrap();
-            core.closing = true;
-            core.wake_waiters();
-            core.pen.wake();
-        }
-        shared.notify.notify_one();
-        let timeout = shared.client.inner.close_timeout;
-        if tokio::time::timeout(timeout, done.wait_for(|d| *d))
-            .await
-            .is_err()
-        {
-            let mut core = shared.core.lock().unwrap();
-            let left = core.unconfirmed();
-            let e = Error::new(ErrorKind::Closed, "closed before all was confirmed");
-            let e = e.on_queue(&core.queue).numbers(0, left);
-            core.end(e.clone());
-            shared.notify.notify_one();
-            return Err(e);
-        }
+        shared.close();
+        let _ = shared.done.subscribe().wait_for(|done| *done).await;
         let core = shared.core.lock().unwrap();
-        match &core.ended {
-            Some(e) if e.kind() != ErrorKind::Closed => Err(e.clone()),
+        match (core.lost, &core.ended) {
+            (lost @ 1.., Some(why)) => {
+                let e = Error::new(ErrorKind::Closed, "closed before all was confirmed");
+                Err(e
+                    .on_queue(&core.queue)
+                    .numbers(0, lost)
+                    .caused_by(why.clone()))
+            }
             _ => Ok(()),
         }
     }

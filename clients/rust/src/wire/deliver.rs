@@ -123,12 +123,6 @@ impl DeliveryFrame {
         })
     }
 
-    /// The offset of the record that `next` returns.
-    pub(crate) fn next_offset(&self) -> Option<u64> {
-        let run = self.runs.get(self.run)?;
-        Some(run.first_offset + u64::from(self.within))
-    }
-
     pub(crate) fn next(&mut self) -> Option<RecordView> {
         let run = *self.runs.get(self.run)?;
         let mut fields = Fields::new(&self.bytes[self.at..]);
@@ -249,9 +243,7 @@ mod tests {
         assert_eq!((d.messages, d.cost), (6, sizes));
         let mut offsets = Vec::new();
         for record in &expected.records {
-            let next = d.next_offset();
             let got = d.next().unwrap();
-            assert_eq!(next, Some(got.offset));
             offsets.push((got.offset, got.attempt));
             assert_eq!(got.payload, record.payload);
             assert_eq!(got.key, record.key);
@@ -270,7 +262,7 @@ mod tests {
                 assert!(whole.contains(&got.payload.as_ptr()), "payload was copied");
             }
         }
-        assert!(d.next().is_none() && d.next_offset().is_none());
+        assert!(d.next().is_none());
         let all = [
             (0, 1),
             (1000, 2),

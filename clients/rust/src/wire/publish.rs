@@ -84,10 +84,6 @@ impl BatchBuffer {
         self.records
     }
 
-    pub(crate) fn cost(&self) -> u64 {
-        self.cost
-    }
-
     /// At most how long the frame would be with one more record.
     pub(crate) fn frame_len_with(&self, size: usize) -> usize {
         self.buf.len() - GRPC_HEADER + field_len(size)
@@ -188,6 +184,17 @@ impl SealedBatch {
         )
     }
 
+    /// The same records from this sequence on.
+    pub(crate) fn renumbered(&self, first_sequence: u64) -> SealedBatch {
+        let spans = self.spans();
+        let room = self.frame.len();
+        let mut batch = BatchBuffer::new(BytesMut::new(), room);
+        for (from, to) in spans {
+            batch.push_encoded(&self.frame[from..to]);
+        }
+        batch.seal(first_sequence)
+    }
+
     /// The buffer, to be used again, if nobody else holds it.
     pub(crate) fn reclaim(self) -> Option<BytesMut> {
         self.frame.try_into_mut().ok()
@@ -280,6 +287,8 @@ mod tests {
         assert_eq!((pa.first_sequence, pb.first_sequence), (10, 12));
         assert_eq!((a.end_sequence(), b.end_sequence()), (12, 15));
         assert_eq!(a.cost + b.cost, whole.cost);
+        let moved = decode(&b.renumbered(7));
+        assert_eq!((moved.first_sequence, &moved.records), (7, &pb.records));
         let joined: Vec<_> = pa.records.into_iter().chain(pb.records).collect();
         assert_eq!(joined, messages().iter().map(record).collect::<Vec<_>>());
     }
