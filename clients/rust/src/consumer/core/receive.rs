@@ -99,6 +99,10 @@ impl Core {
         }
         self.received = received;
         self.in_flight = self.in_flight.plus(cost);
+        if self.slabs.is_empty() && self.options.auto_extend {
+            self.extend_at = now + self.extend_every();
+            self.pen.wake(); // the writer set no timer for it
+        }
         let slab = (!self.is_reader()).then(|| {
             let slab = Arc::new(Slab::new(self.next_slab, &mut frame));
             self.slabs.insert(self.next_slab, slab.clone());
