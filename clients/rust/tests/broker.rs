@@ -21,7 +21,7 @@ struct Setup {
 
 /// A broker with a queue "q", and a client; none without a broker's binary.
 async fn setup(test: &str, tuning: TuningChange) -> Option<Setup> {
-    let broker = Spillwayd::start(test)?;
+    let broker = Spillwayd::start(test).await?;
     let (tell, events) = mpsc::unbounded_channel();
     let client = Client::builder(broker.address())
         .client_name(test)
@@ -577,7 +577,7 @@ async fn survives_kills() {
         };
         soon(enough).await;
         s.broker.kill();
-        s.broker.restart();
+        s.broker.restart().await;
         s.resumed(StreamKind::Consumer).await;
     }
     let receipts = soon(publishing).await.unwrap();
@@ -592,14 +592,15 @@ async fn survives_kills() {
 
 #[tokio::test]
 async fn held_over_a_kill_and_a_drain() {
-    let Some(mut s) = setup("held", TuningChange::new()).await else {
+    let limits = TuningChange::new().retention(Retention::Limits);
+    let Some(mut s) = setup("held", limits).await else {
         return;
     };
     publish(&s.client, numbered(20)).await;
     let builder = s.client.consumer("q", "g").mode(Mode::Exclusive);
     let mut consumer = builder.max_in_flight(10).open().await.unwrap();
-    let limits = s.client.replay("q").window(2, 1 << 10);
-    let mut replay = limits.open().await.unwrap();
+    let small = s.client.replay("q").window(2, 1 << 10);
+    let mut replay = small.open().await.unwrap();
     assert_eq!(soon(replay.try_next()).await.unwrap().unwrap().offset, 0);
     let mut held = Vec::new();
     for _ in 0..10 {
@@ -611,7 +612,7 @@ async fn held_over_a_kill_and_a_drain() {
     };
     s.event(broken).await;
     held.remove(4).ack().unwrap(); // while there is no stream
-    s.broker.restart();
+    s.broker.restart().await;
     s.resumed(StreamKind::Consumer).await;
     held.remove(0).ack().unwrap();
     s.until("g", |g| g.cursor_offset == 1 && g.next_offset >= 10)
@@ -626,15 +627,19 @@ async fn held_over_a_kill_and_a_drain() {
         assert!(!d.is_revoked());
         d.ack().unwrap();
     }
-    s.broker.restart();
+    s.broker.restart().await;
     s.resumed(StreamKind::Consumer).await;
-    for offset in 10..20 {
+    // A settle that crosses the end of its stream is lost: then the record comes again.
+    let mut settled = BTreeSet::new();
+    while settled.len() < 10 {
         let d = next(&mut consumer).await;
-        assert_eq!((d.offset(), d.attempt()), (offset, 1));
+        if d.offset() >= 10 {
+            assert!(settled.insert(d.offset()));
+            assert_eq!(d.attempt(), 1);
+        }
         d.ack().unwrap();
     }
-    s.until("g", |g| g.cursor_offset == 20 && g.redelivered == 0)
-        .await;
+    s.until("g", |g| g.cursor_offset == 20).await;
     for offset in 1..20 {
         let r = soon(replay.try_next()).await.unwrap().unwrap();
         assert_eq!(r.offset, offset, "a replay goes on where it was");

@@ -14,12 +14,12 @@ pub struct Spillwayd {
 
 impl Spillwayd {
     /// None unless SPILLWAYD names the binary.
-    pub fn start(test: &str) -> Option<Spillwayd> {
+    pub async fn start(test: &str) -> Option<Spillwayd> {
         let binary = PathBuf::from(std::env::var_os("SPILLWAYD")?);
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let (child, ports) = spawn(&binary, &folder, (0, 0));
+        let (child, ports) = spawn(&binary, &folder, (0, 0)).await;
         Some(Spillwayd {
             binary,
             folder,
@@ -39,9 +39,11 @@ impl Spillwayd {
     }
 
     /// Starts it again on the same folder and ports, once it has ended.
-    pub fn restart(&mut self) {
-        self.child.wait().unwrap();
-        (self.child, self.ports) = spawn(&self.binary, &self.folder, self.ports);
+    pub async fn restart(&mut self) {
+        while self.child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (self.child, self.ports) = spawn(&self.binary, &self.folder, self.ports).await;
     }
 
     /// Asks for a clean stop, which drains the streams first.
@@ -60,7 +62,7 @@ impl Drop for Spillwayd {
     }
 }
 
-fn spawn(binary: &Path, folder: &Path, ports: (u16, u16)) -> (Child, (u16, u16)) {
+async fn spawn(binary: &Path, folder: &Path, ports: (u16, u16)) -> (Child, (u16, u16)) {
     let file = folder.join("ports");
     let _ = std::fs::remove_file(&file);
     let log = std::fs::OpenOptions::new()
@@ -91,7 +93,7 @@ fn spawn(binary: &Path, folder: &Path, ports: (u16, u16)) -> (Child, (u16, u16))
             let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
             panic!("spillwayd ended at its start, {status}: {log}");
         }
-        std::thread::sleep(Duration::from_millis(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let _ = child.kill();
     panic!("spillwayd did not listen within 30 s");
