@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
-use spillway::{Error, ErrorKind, Message, Position, ReplayBuilder, TuningChange};
+use spillway::{Error, Message, Position, ReplayBuilder, TuningChange};
 
 /// One command; each uses some of the fields.
 #[derive(Debug, Default, Deserialize)]
@@ -92,15 +92,13 @@ impl Failure {
             }
         }
         let retry_after = e.retry_after().unwrap_or_default().as_millis() as u64;
-        let mut numbers = vec![
+        let numbers = [
             ("limit", e.limit()),
             ("actual", e.actual()),
             ("retry_after_ms", retry_after),
+            ("head_offset", e.head_offset()),
+            ("tail_offset", e.tail_offset()),
         ];
-        if e.kind() == ErrorKind::OutOfRange {
-            numbers.push(("head_offset", e.head_offset()));
-            numbers.push(("tail_offset", e.tail_offset()));
-        }
         for (name, number) in numbers {
             if number != 0 {
                 out.insert(name.into(), number.into());

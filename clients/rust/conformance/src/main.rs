@@ -2,6 +2,8 @@
 //! tests/conformance/README.md for the lines that it reads and writes.
 
 mod command;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;

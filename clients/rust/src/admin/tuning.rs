@@ -40,7 +40,7 @@ macro_rules! tunables {
         /// # use spillway::{OverflowPolicy, TuningChange};
         /// let small = TuningChange::new().window_messages(10).overflow(OverflowPolicy::Block);
         /// ```
-        #[derive(Clone, Debug, Default, PartialEq)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[must_use]
         pub struct TuningChange(pb::QueueTuning);
 

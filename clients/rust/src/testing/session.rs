@@ -188,6 +188,6 @@ impl Reader {
 
     pub(super) fn waits_for_rate(&self, now: Instant) -> bool {
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
-        self.rate > 0 && self.count >= 1 + (seconds * self.rate as f64) as u64
+        self.rate > 0 && self.count > (seconds * self.rate as f64) as u64
     }
 }

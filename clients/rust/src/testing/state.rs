@@ -31,6 +31,9 @@ impl Default for Options {
     }
 }
 
+/// Called with the queue and the frame.
+pub(super) type Tap = Box<dyn Fn(&str, Frame<'_>) + Send>;
+
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub unavailable: bool,
@@ -43,7 +46,7 @@ pub(super) struct State {
     pub sessions: Sessions,
     pub faults: Faults,
     pub options: Options,
-    pub taps: Vec<Box<dyn Fn(&str, Frame<'_>) + Send>>,
+    pub taps: Vec<Tap>,
     names: u64,
 }
 
