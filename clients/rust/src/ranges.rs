@@ -1,7 +1,5 @@
 //! Sets of offsets as ranges.
 
-use std::collections::BTreeMap;
-
 use crate::pb;
 
 /// Offsets `first`, `first + 1`, … (`count` of them).
@@ -40,94 +38,6 @@ impl From<pb::OffsetRange> for OffsetRange {
 
 pub(crate) fn from_pb(ranges: &[pb::OffsetRange]) -> Vec<OffsetRange> {
     ranges.iter().map(|&r| r.into()).collect()
-}
-
-/// Disjoint ranges, none touching another: first offset → end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RangeSet {
-    ranges: BTreeMap<u64, u64>,
-}
-
-impl RangeSet {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
-    pub(crate) fn contains(&self, offset: u64) -> bool {
-        self.ranges
-            .range(..=offset)
-            .next_back()
-            .is_some_and(|(_, &end)| offset < end)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = OffsetRange> + '_ {
-        self.ranges.iter().map(|(&first, &end)| OffsetRange {
-            first,
-            count: end - first,
-        })
-    }
-
-    pub(crate) fn insert(&mut self, range: OffsetRange) {
-        let (mut first, mut end) = (range.first, range.end());
-        if first >= end {
-            return;
-        }
-        if let Some((&f, &e)) = self.ranges.range(..=first).next_back() {
-            if e >= first {
-                first = f;
-                end = end.max(e);
-            }
-        }
-        while let Some((&f, &e)) = self.ranges.range(first..=end).next() {
-            end = end.max(e);
-            self.ranges.remove(&f);
-        }
-        self.ranges.insert(first, end);
-    }
-
-    /// Removes a range; returns the parts that were there.
-    pub(crate) fn remove(&mut self, range: OffsetRange, out: &mut Vec<OffsetRange>) {
-        let (first, end) = (range.first, range.end());
-        if let Some((&f, e)) = self.ranges.range_mut(..first).next_back() {
-            let old = *e;
-            if old > first {
-                *e = first;
-                if old > end {
-                    self.ranges.insert(end, old);
-                }
-                let _ = f;
-                out.push(OffsetRange {
-                    first,
-                    count: old.min(end) - first,
-                });
-            }
-        }
-        while let Some((&f, &e)) = self.ranges.range(first..end).next() {
-            self.ranges.remove(&f);
-            if e > end {
-                self.ranges.insert(end, e);
-            }
-            out.push(OffsetRange {
-                first: f,
-                count: e.min(end) - f,
-            });
-        }
-    }
-
-    /// The parts of `range` that are in the set.
-    pub(crate) fn overlap(&self, range: OffsetRange, out: &mut Vec<OffsetRange>) {
-        let (first, end) = (range.first, range.end());
-        let before = self.ranges.range(..first).next_back();
-        for (&f, &e) in before.into_iter().chain(self.ranges.range(first..end)) {
-            let (f, e) = (f.max(first), e.min(end));
-            if f < e {
-                out.push(OffsetRange {
-                    first: f,
-                    count: e - f,
-                });
-            }
-        }
-    }
 }
 
 /// Ranges in order of arrival; the next offset after the last one extends it. What
@@ -208,51 +118,9 @@ pub(crate) fn normalize(ranges: &mut Vec<OffsetRange>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     fn range(first: u64, count: u64) -> OffsetRange {
         OffsetRange { first, count }
-    }
-
-    #[test]
-    fn behaves_like_a_set() {
-        let (mut set, mut model) = (RangeSet::default(), BTreeSet::new());
-        let mut random = 1u64;
-        for step in 0..5_000 {
-            random = random
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
-            let r = range((random >> 33) % 60, (random >> 50) % 9);
-            let mut parts = Vec::new();
-            match step % 3 {
-                0 => {
-                    set.insert(r);
-                    model.extend(r.first..r.end());
-                }
-                1 => {
-                    set.remove(r, &mut parts);
-                    let expected: Vec<_> = (r.first..r.end()).filter(|o| model.remove(o)).collect();
-                    let got: Vec<_> = parts.iter().flat_map(|p| p.first..p.end()).collect();
-                    assert_eq!(got, expected);
-                }
-                _ => {
-                    set.overlap(r, &mut parts);
-                    let got: Vec<_> = parts.iter().flat_map(|p| p.first..p.end()).collect();
-                    let expected: Vec<_> =
-                        (r.first..r.end()).filter(|o| model.contains(o)).collect();
-                    assert_eq!(got, expected);
-                }
-            }
-            let all: Vec<_> = set.iter().flat_map(|p| p.first..p.end()).collect();
-            assert_eq!(all, model.iter().copied().collect::<Vec<_>>());
-            assert!(set
-                .iter()
-                .zip(set.iter().skip(1))
-                .all(|(a, b)| a.end() < b.first));
-            for o in 0..70 {
-                assert_eq!(set.contains(o), model.contains(&o));
-            }
-        }
     }
 
     #[test]

@@ -323,15 +323,21 @@ impl Core {
             let waited = now.saturating_duration_since(self.waiting_since);
             self.events.push(Event::Unblocked { waited });
         }
+        self.tell_blocked();
         self.wake_waiters();
         self.pen.wake();
     }
 
-    /// Once for each time of waiting; not for the moment between a stream's opening and its
-    /// first grant.
+    /// Once for each time of waiting; not while the first in line is about to go, nor for the
+    /// moment between a stream's opening and its first grant.
     fn tell_blocked(&mut self) {
+        let Some((size, _)) = self.waiters.values().next() else {
+            return;
+        };
         let fresh = self.up && self.limit.is_zero() && self.reason.is_none();
-        if self.told_blocked || self.waiters.is_empty() || fresh {
+        let cost = Credit::new(1, *size);
+        let fits = self.admits() && self.admitted.plus(cost).within(self.allowed());
+        if self.told_blocked || fresh || fits {
             return;
         }
         self.told_blocked = true;

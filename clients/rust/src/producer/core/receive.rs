@@ -167,9 +167,7 @@ impl Core {
             .unwrap_or(now);
         self.window = (g.window_used_bytes, g.window_bytes);
         self.wake_waiters();
-        if !self.admitted.plus(Credit::new(1, 1)).within(self.allowed()) {
-            self.tell_blocked();
-        }
+        self.tell_blocked();
         self.pen.wake();
         Ok(())
     }
