@@ -11,7 +11,11 @@ use tokio::time::timeout;
 async fn main() -> anyhow::Result<()> {
     let client = Client::builder("") // $SPILLWAY_ADDRESS, or localhost:7420
         .on_event(|stream, event| match event {
-            Event::Blocked(b) => println!("{} waits: {:?}", stream.queue, b.reason),
+            Event::Blocked(b) => {
+                // Without a reason while the first grant is on its way.
+                let reason = b.reason.map_or("CREDIT", |r| r.name());
+                println!("{} waits: {reason}", stream.queue);
+            }
             Event::Unblocked { waited } => println!("{} waited {waited:?}", stream.queue),
             _ => {}
         })
