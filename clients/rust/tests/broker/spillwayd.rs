@@ -96,6 +96,7 @@ async fn spawn(binary: &Path, folder: &Path, ports: (u16, u16)) -> (Child, (u16,
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let _ = child.kill();
+    let _ = child.wait();
     panic!("spillwayd did not listen within 30 s");
 }
 
