@@ -219,9 +219,10 @@ func produce(ctx context.Context, p *spillway.Producer, rows []row, length time.
 
 // watch prints a line a second: credit, window, what spilled and came back, and
 // why the producer waits.
-func watch(ctx context.Context, c *spillway.Client, p *spillway.Producer, published *atomic.Int64, total int) {
+func watch(ctx context.Context, c *spillway.Client, p *spillway.Producer, published *atomic.Int64, count int) {
 	fmt.Printf("%9s %9s %8s %9s %9s %9s %9s  %s\n",
 		"published", "delivered", "backlog", "window", "on disk", "spilled", "drained", "producer")
+	var delivered, spilled, drained total
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -246,9 +247,21 @@ func watch(ctx context.Context, c *spillway.Client, p *spillway.Producer, publis
 		}
 		s := q.Stats
 		fmt.Printf("%5.1f %%   %9d %8d %6d KB %6d KB %9d %9d  %s\n",
-			100*float64(published.Load())/float64(total), s.DeliveredMessages, s.DepthMessages,
-			s.ResidentBytes>>10, s.DiskBytes>>10, s.SpilledMessages, s.UnspilledMessages, state)
+			100*float64(published.Load())/float64(count), delivered.add(s.DeliveredMessages), s.DepthMessages,
+			s.ResidentBytes>>10, s.DiskBytes>>10, spilled.add(s.SpilledMessages),
+			drained.add(s.UnspilledMessages), state)
 	}
+}
+
+// A total goes on when the broker that counts has started again.
+type total struct{ before, last uint64 }
+
+func (t *total) add(count uint64) uint64 {
+	if count < t.last {
+		t.before += t.last
+	}
+	t.last = count
+	return t.before + count
 }
 
 func waitFor(ctx context.Context, done func() bool) error {

@@ -8,7 +8,7 @@ export SPILLWAYD="${SPILLWAYD:-$root/bazel-bin/broker/server/spillwayd}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The consumer is a Go program until the Rust client can take its place.
-(cd "$root/tests" && go build -o "$work/" ./demo ./demo/consumer)
-"$work/demo" --consumer "$work/consumer" \
+(cd "$root/tests" && go build -o "$work/" ./demo)
+(cd "$root/clients/rust" && cargo build --quiet --locked --release -p spillway-demo-consumer)
+"$work/demo" --consumer "${CARGO_TARGET_DIR:-$root/clients/rust/target}/release/spillway-demo-consumer" \
   --data "$root/tests/data/azure-llm-2023" "$@"
