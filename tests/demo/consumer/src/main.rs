@@ -32,7 +32,11 @@ async fn main() -> anyhow::Result<()> {
     let count: usize = count.parse().context("COUNT")?;
 
     let client = Client::builder(address).connect().await?;
-    let mut consumer = client.consumer(queue, group).max_in_flight(200).open().await?;
+    let mut consumer = client
+        .consumer(queue, group)
+        .max_in_flight(200)
+        .open()
+        .await?;
     let mut out = BufWriter::new(File::create(ledger).context("LEDGER")?);
     let mut seen = HashSet::with_capacity(count);
     let begin = Instant::now();
