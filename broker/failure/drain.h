@@ -20,7 +20,9 @@ class Drain {
   enum class Phase : uint8_t { kServing, kAnnounced, kFlushing, kDone };
 
   struct Progress {
-    bool credit_spent = false;  // no producer has credit, nothing waits for a confirmation
+    // No producer has credit, nothing waits for a confirmation, no consumer has
+    // anything in flight.
+    bool credit_spent = false;
     bool saved = false;         // all that was taken is stored, cursors are saved
   };
 

@@ -335,12 +335,12 @@ void BrokerImpl::AdvanceDrain() {
   if (!draining() || !drained_) return;
   const Phase before = drain_.phase();
   const bool spent = std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) {
-    return !lane.second->ready() || lane.second->publishers().spent();
+    return !lane.second->ready() || lane.second->failure() || lane.second->spent();
   });
   const Phase phase =
       drain_.Advance({.credit_spent = spent, .saved = lanes_to_save_ == 0}, now.mono);
   if (before == Phase::kAnnounced && phase != before && !spent) {
-    // Who kept its credit until now sends what it has to the next broker.
+    // Who kept its credit, or did not settle, until now goes on at the next broker.
     for (const auto& [name, lane] : lanes_) lane->StopTaking();
   }
   if (phase == Phase::kDone) std::exchange(drained_, nullptr)();

@@ -90,6 +90,8 @@ class ConsumerSet {
   // From the arrival of a record to its first delivery to a group.
   const Histogram& delivery_seconds() const { return delivery_seconds_; }
   size_t members(const queue::Group* group) const;
+  // No connected member has anything in flight.
+  bool settled() const;
   size_t consumers() const;
   size_t readers() const;
   queue::RetryRules retry_rules() const;

@@ -117,6 +117,32 @@ TEST(Health, ADrainDoesNotWaitForeverForCredit) {
   EXPECT_EQ(next.Stats("q").depth_messages(), 2u);
 }
 
+TEST(Health, ADrainWaitsForWhatConsumersHave) {
+  TestBroker broker;
+  ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());
+  auto consumer = broker.Member("q", "g", 2);
+  auto publisher = broker.Publisher("q");
+  ASSERT_TRUE(publisher->Publish({"a", "b", "c"}));
+  broker.Settle();
+  publisher->handle->Close();
+  broker.Settle();
+  ASSERT_EQ(consumer->received.size(), 2u);
+  bool done = false;
+  broker->Drain([&] { done = true; });
+  broker.Advance(1'000);
+  EXPECT_FALSE(done);
+  consumer->Grant(10);
+  consumer->Ack({0, 2});
+  broker.Settle();
+  EXPECT_TRUE(done);
+  EXPECT_EQ(consumer->received.size(), 2u) << "delivered while draining";
+  auto after = broker.store().CrashClone(storage::Level::kFsync);
+  consumer->handle.reset();
+  TestBroker next(std::move(after));
+  auto again = next.Member("q", "g");
+  EXPECT_EQ(again->opened->start, 2u);
+}
+
 TEST(Health, ADrainEndsAtItsDeadlineWhateverTheStoreDoes) {
   TestBroker broker;
   ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());

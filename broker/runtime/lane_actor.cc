@@ -352,7 +352,8 @@ void LaneActor::Flush() {
   SaveDirtyGroups(draining_);
   MaybeSnapshot();
 
-  if (draining_ && drained_ && core_.window().stored_end() == core_.tail() && publishers_.spent()) {
+  if (draining_ && drained_ && core_.window().stored_end() == core_.tail() &&
+      (spent() || out_of_time_)) {
     AppendSnapshot([done = std::exchange(drained_, nullptr)](Err, Position) { done(); });
   }
 }
@@ -378,7 +379,10 @@ void LaneActor::Drain(std::function<void()> done) {
   MarkDirty();
 }
 
+bool LaneActor::spent() const { return publishers_.spent() && consumers_.settled(); }
+
 void LaneActor::StopTaking() {
+  out_of_time_ = true;
   publishers_.FailAll({.kind = ErrorKind::kUnavailable,
                        .message = "the broker is draining",
                        .queue = name_,

@@ -94,6 +94,9 @@ class LaneActor {
   void Drain(std::function<void()> done);
   // The time to spend credit is over: producers are closed.
   void StopTaking();
+  bool draining() const { return draining_; }
+  // What was credited is used up: by producers, and by consumers.
+  bool spent() const;
   // How long the oldest record on its way to the store has been; 0 if there is none.
   MonoNanos oldest_append(MonoNanos now) const;
   // Whether the lane waits to be flushed; kept by the environment.
@@ -154,6 +157,7 @@ class LaneActor {
   uint64_t bytes_since_snapshot_ = 0;
   bool snapshotting_ = false;
   bool draining_ = false;
+  bool out_of_time_ = false;
   std::function<void()> drained_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
