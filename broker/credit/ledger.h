@@ -10,7 +10,7 @@
 //   unspent  = granted - received - returned; 0 at rest (I13)
 //
 // A return is a total beside the limit rather than a lower limit, so that a grant
-// that crosses a return on the wire means the same to both sides (ADR 0021).
+// that crosses a return on the wire means the same to both sides (ADR 0008).
 #pragma once
 
 #include <cstddef>

@@ -59,7 +59,7 @@ struct Claim {
   // ---- The answer.
   Credit grant;
   // Why it got nothing. With kFairShare it is also asked to give back what it cannot
-  // use at once: the longest waiter needs it (ADR 0022).
+  // use at once: the longest waiter needs it (ADR 0009).
   Reason reason = Reason::kNone;
 };
 
