@@ -421,6 +421,9 @@ void ConsumerStream::Explain(MonoNanos now, pb::ExplainResponse* out) const {
   numbers["max_in_flight_messages"] = account.clamp().messages;
   numbers["max_in_flight_bytes"] = account.clamp().bytes;
   if (stall == pb::STALL_REASON_UNSPECIFIED) return;
+  // Between two writes everybody is slow.
+  constexpr MonoNanos kSlowFor = 250 * kNanosPerMilli;
+  if (stall == pb::STALL_REASON_SLOW_READER && now - stall_since < kSlowFor) return;
   AddStall(subject(), stall, now - stall_since,
            {{"credit_left_messages", account.limit().messages - account.delivered().messages},
             {"credit_left_bytes", account.limit().bytes - account.delivered().bytes},
