@@ -1,0 +1,190 @@
+package spillway
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"spillway.dev/clients/go/internal/wire"
+	pb "spillway.dev/clients/go/spillwaypb"
+)
+
+// What a consumer says: settles, grants, extends.
+
+// wanted is the limit that the account allows now.
+func (n *Consumer) wanted() Credit {
+	return Credit{
+		n.received.Messages + sub(n.opt.maxMessages, n.inFlight.Messages),
+		n.received.Bytes + sub(n.maxBytes, n.inFlight.Bytes),
+	}
+}
+
+func sub(a, b uint64) uint64 {
+	if a < b {
+		return 0
+	}
+	return a - b
+}
+
+// grantDue says that the limit should rise: half of it is used, or nothing is left
+// to settle, or the largest message would not fit. REQUIRES: mu.
+func (n *Consumer) grantDue() bool {
+	if n.closing || n.drain != nil {
+		return false
+	}
+	w := n.wanted()
+	dm, db := sub(w.Messages, n.granted.Messages), sub(w.Bytes, n.granted.Bytes)
+	if dm == 0 && db == 0 {
+		return false
+	}
+	return dm >= max(n.opt.maxMessages/2, 1) || db >= max(n.maxBytes/2, 1) || n.inFlight.Messages == 0 ||
+		(db >= n.maxBytes/16 && sub(n.granted.Bytes, n.received.Bytes) < n.tuning.GetMaxMessageBytes())
+}
+
+func (n *Consumer) send(s *stream) {
+	timer := time.NewTimer(s.heartbeat)
+	defer timer.Stop()
+	pinged := time.Now()
+	closed := false
+	for {
+		n.mu.Lock()
+		out, wait := n.due(&closed, &pinged, s.heartbeat)
+		if out == nil {
+			n.idle = true
+			n.release()
+			timer.Reset(wait)
+			select {
+			case <-n.wake:
+			case <-timer.C:
+			case <-s.ctx.Done():
+			}
+			n.mu.Lock()
+			n.idle, n.lingering = false, false
+			n.mu.Unlock()
+			if s.ctx.Err() != nil {
+				return
+			}
+			continue
+		}
+		n.release()
+		if err := s.SendMsg(out); err != nil {
+			if !errors.Is(err, io.EOF) {
+				s.cancel(fromStatus(err, nil))
+			}
+			<-s.ctx.Done()
+			return
+		}
+	}
+}
+
+// rangesPerFrame keeps a Settle within a few tens of KiB.
+const rangesPerFrame = 4096
+
+// due returns the next frame to send, or how long to wait for one.
+func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration) (any, time.Duration) {
+	if len(n.pongs) > 0 {
+		m := &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Pong{Pong: n.pongs[0]}}
+		n.pongs = n.pongs[1:]
+		return m, 0
+	}
+	now := time.Now()
+	wait := heartbeat - now.Sub(*pinged)
+	if !*closed {
+		if out, linger := n.dueSettles(now); out != nil {
+			return out, 0
+		} else if linger > 0 {
+			wait = min(wait, linger)
+		}
+		if n.grantDue() {
+			n.granted = n.wanted()
+			b := n.heads.Get(0)
+			*b = wire.AppendConsumerGrant(*b, n.epoch, n.granted.Messages, n.granted.Bytes)
+			return n.frame(b), 0
+		}
+		if n.replay == nil && n.opt.autoExtend {
+			if d := n.extendAt.Sub(now); d > 0 {
+				wait = min(wait, d)
+			} else {
+				n.extendAt = now.Add(n.extendEvery())
+				n.autoExtend()
+				wait = min(wait, n.extendEvery())
+			}
+		}
+		if len(n.extends) > 0 {
+			r := normalize(n.extends)
+			k := min(len(r), rangesPerFrame)
+			m := &pb.Extend{}
+			for _, r := range r[:k] {
+				m.Ranges = append(m.Ranges, &pb.OffsetRange{FirstOffset: r.First, Count: r.Count})
+			}
+			n.extends = r[k:]
+			return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Extend{Extend: m}}, 0
+		}
+		moving := n.drain != nil && (n.inFlight.Messages == 0 || n.replay != nil || !now.Before(n.drainAt))
+		if n.closing || moving {
+			*closed = true
+			return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Close{Close: &pb.Close{}}}, 0
+		}
+	}
+	if wait <= 0 {
+		// Also while other frames flow: it compares the counters under load.
+		*pinged = now
+		n.ping.id++
+		n.ping.outstanding = true
+		return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Ping{Ping: &pb.Ping{
+			Id: n.ping.id, Epoch: n.epoch, Sent: &pb.Credit{}, LimitSeen: &pb.Credit{},
+		}}}, 0
+	}
+	return nil, wait
+}
+
+func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duration) {
+	if len(n.nacks) > 0 {
+		k := &n.nacks[0]
+		r := normalize(k.ranges)
+		c := min(len(r), rangesPerFrame)
+		out = n.settleFrame(r[:c], k.action, k.delay, k.reason)
+		if k.ranges = r[c:]; len(k.ranges) == 0 {
+			n.nacks = n.nacks[1:]
+		}
+		return out, 0
+	}
+	if len(n.acks) == 0 {
+		return nil, 0
+	}
+	if !n.ackUrgent() {
+		if l := n.ackSince.Add(n.opt.ackLinger).Sub(now); l > 0 {
+			n.lingering = true
+			return nil, l
+		}
+	}
+	r := normalize(n.acks)
+	c := min(len(r), rangesPerFrame)
+	out = n.settleFrame(r[:c], Ack, 0, "")
+	if c == len(r) {
+		n.acks, n.ackCount = n.acks[:0], 0
+	} else {
+		n.acks = append(n.acks[:0], r[c:]...)
+		n.ackCount = len(n.acks)
+	}
+	return out, 0
+}
+
+func (n *Consumer) settleFrame(ranges []wire.Range, action Action, delay time.Duration, reason string) *wire.Out {
+	b := n.heads.Get(0)
+	ms := uint64((delay + time.Millisecond - 1) / time.Millisecond)
+	*b = wire.AppendSettle(*b, ranges, pb.SettleAction(action), ms, reason)
+	if hook := n.c.hooks.Settled; hook != nil {
+		var records int
+		for _, r := range ranges {
+			records += int(r.Count)
+		}
+		n.events = append(n.events, func() { hook(n.stream(), records, len(ranges)) })
+	}
+	return n.frame(b)
+}
+
+func (n *Consumer) frame(b *[]byte) *wire.Out {
+	return &wire.Out{Buffers: mem.BufferSlice{n.heads.wrap(b)}}
+}

@@ -1,0 +1,202 @@
+package spillway
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"spillway.dev/clients/go/internal/wire"
+	pb "spillway.dev/clients/go/spillwaypb"
+)
+
+// What a producer says.
+
+// A batch that is not full goes out at once while few batches are unconfirmed and
+// no write is under way; beyond that it grows until a confirmation or a write ends,
+// or until it is worth a frame of its own. So frames are small at rest and large
+// under load, without a timer.
+const (
+	smallBatches  = 4
+	worthSending  = 128 << 10
+	maxQueuedData = 2 // frames handed to the transport and not written yet
+)
+
+// send sends what is due until the stream's context ends.
+func (p *Producer) send(s *stream) {
+	timer := time.NewTimer(s.heartbeat)
+	defer timer.Stop()
+	pinged := time.Now()
+	closed := false
+	for {
+		p.mu.Lock()
+		out, wait := p.due(&closed, &pinged, s.heartbeat)
+		if out == nil {
+			p.idle = true
+			p.release()
+			timer.Reset(wait)
+			select {
+			case <-p.wake:
+			case <-timer.C:
+			case <-s.ctx.Done():
+				p.mu.Lock()
+				p.idle = false
+				p.mu.Unlock()
+				return
+			}
+			p.mu.Lock()
+			p.idle = false
+			p.mu.Unlock()
+			continue
+		}
+		p.release()
+		if err := s.SendMsg(out); err != nil {
+			// io.EOF: the receiver learns why. Anything else is the client's own defect.
+			if !errors.Is(err, io.EOF) {
+				s.cancel(fromStatus(err, nil))
+			}
+			<-s.ctx.Done()
+			return
+		}
+	}
+}
+
+// due returns the next frame to send, or how long to wait for one.
+func (p *Producer) due(closed *bool, pinged *time.Time, heartbeat time.Duration) (any, time.Duration) {
+	if p.pong != nil {
+		m := &pb.PublishRequest{Frame: &pb.PublishRequest_Pong{Pong: p.pong}}
+		p.pong = nil
+		return m, 0
+	}
+	now := time.Now()
+	wait := heartbeat - now.Sub(*pinged)
+	if !*closed {
+		out, next, linger := p.nextBatch(now)
+		if out != nil {
+			return out, 0
+		}
+		if m := p.demand(next); m != nil {
+			return m, 0
+		}
+		if (p.closing || p.drain != nil) && p.unsent == len(p.q) {
+			*closed = true
+			return &pb.PublishRequest{Frame: &pb.PublishRequest_Close{Close: &pb.Close{}}}, 0
+		}
+		if linger > 0 {
+			wait = min(wait, linger)
+		}
+	}
+	if wait <= 0 {
+		// Also while other frames flow: it compares the counters under load.
+		*pinged = now
+		p.ping.id++
+		p.ping.outstanding, p.ping.sent, p.ping.seen = true, p.sent, p.limit
+		return &pb.PublishRequest{Frame: &pb.PublishRequest_Ping{Ping: &pb.Ping{
+			Id: p.ping.id, Epoch: p.epoch, Sent: p.sent.proto(), LimitSeen: p.limit.proto(),
+		}}}, 0
+	}
+	return nil, wait
+}
+
+// nextBatch returns the next frame of records; or, if the front waits for credit,
+// the length of its next record; or how long the batch may still grow.
+func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger time.Duration) {
+	if p.unsent >= len(p.q) {
+		return nil, 0, 0
+	}
+	b := p.q[p.unsent]
+	if !b.sealed {
+		if p.heads.writing.Load() >= maxQueuedData && b.encoded < worthSending {
+			return nil, 0, 0
+		}
+		hurry := p.closing || p.drain != nil || p.flushing > 0 || p.waiters.front != nil
+		if !hurry && b.encoded < worthSending {
+			if p.unsent >= smallBatches {
+				return nil, 0, 0
+			}
+			if l := p.opt.linger - now.Sub(b.since); l > 0 {
+				return nil, 0, l
+			}
+		}
+		if !p.sent.fits(p.limit, uint64(b.count), b.bytes) && !b.sent && p.limit == (Credit{}) {
+			return nil, 0, 0 // resumed: it may still grow until the first grant
+		}
+		b.seal()
+	}
+	from, to := p.partSent, b.count
+	if start := b.first + uint64(from); start < p.resumeAt && p.resumeAt < b.end() {
+		to = int(p.resumeAt - b.first) // never straddle what the broker has
+	}
+	if from == 0 && to == b.count && p.sent.fits(p.limit, uint64(b.count), b.bytes) {
+		out = &wire.Out{Buffers: make([]mem.Buffer, 1, 1+len(b.chunks))}
+		head := p.heads.Get(0)
+		*head = wire.AppendPublishHead(*head, b.first, b.encoded)
+		out.Buffers[0] = p.heads.wrap(head)
+		for _, c := range b.chunks {
+			c.Ref()
+			out.Buffers = append(out.Buffers, c)
+		}
+		p.account(b, b.count, b.bytes)
+		p.unsent++
+		return out, 0, 0
+	}
+	left := Credit{p.limit.Messages - p.sent.Messages, p.limit.Bytes - p.sent.Bytes}
+	n, next := b.fitting(from, to, left)
+	if n == 0 {
+		return nil, next, 0
+	}
+	body, cost := b.piece(from, from+n)
+	head := p.heads.Get(0)
+	*head = wire.AppendPublishHead(*head, b.first+uint64(from), len(body))
+	out = &wire.Out{Buffers: []mem.Buffer{p.heads.wrap(head), mem.SliceBuffer(body)}}
+	p.account(b, n, cost)
+	if p.partSent += n; p.partSent == b.count {
+		p.unsent++
+		p.partSent = 0
+	}
+	return out, 0, 0
+}
+
+func (p *Producer) account(b *batch, n int, cost uint64) {
+	p.sent.Messages += uint64(n)
+	p.sent.Bytes += cost
+	b.sent = true
+	if hook := p.c.hooks.Sent; hook != nil {
+		p.events = append(p.events, func() { hook(p.stream(), n, int(cost)) })
+	}
+}
+
+// demand says what waits beyond the credit, when that changed enough to matter.
+func (p *Producer) demand(next uint64) *pb.PublishRequest {
+	var d demand
+	if p.reserved.Messages > p.sent.Messages { // of an earlier epoch, beyond the limit
+		d.waiting.Messages = p.reserved.Messages - p.sent.Messages
+		d.waiting.Bytes = p.reserved.Bytes - p.sent.Bytes
+		if next == 0 {
+			d.waiting = Credit{} // it waits for the transport, not for credit
+		}
+	}
+	d.next = next
+	if w := p.waiters.front; w != nil {
+		d.waiting.Messages += p.waiters.total.Messages
+		d.waiting.Bytes += p.waiters.total.Bytes
+		if d.next == 0 {
+			d.next = uint64(w.size)
+		}
+	}
+	was := p.demanded
+	switch {
+	case d.waiting == Credit{}:
+		if was.waiting == (Credit{}) {
+			return nil
+		}
+	case was.sent && d.next <= was.next && d.waiting.Messages < 2*was.waiting.Messages &&
+		d.waiting.Bytes < 2*was.waiting.Bytes:
+		return nil
+	}
+	d.sent = true
+	p.demanded = d
+	return &pb.PublishRequest{Frame: &pb.PublishRequest_Demand{Demand: &pb.Demand{
+		Waiting: d.waiting.proto(), NextRecordBytes: d.next,
+	}}}
+}
