@@ -20,13 +20,6 @@ func (n *Consumer) wanted() Credit {
 	}
 }
 
-func sub(a, b uint64) uint64 {
-	if a < b {
-		return 0
-	}
-	return a - b
-}
-
 // grantDue says that the limit should rise: half of it is used, or nothing is left
 // to settle, or the largest message would not fit. REQUIRES: mu.
 func (n *Consumer) grantDue() bool {

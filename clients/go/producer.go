@@ -36,14 +36,15 @@ type Producer struct {
 	limits  batchLimits
 
 	// The account of the epoch. reserved is what was accepted from the
-	// application, sent or not; sent ≤ limit always, reserved may pass the limit
-	// only by what an earlier epoch left unconfirmed.
-	epoch                 uint64
-	limit, reserved, sent Credit
-	up                    bool // records are accepted
-	reason                CreditReason
-	reasonSince           time.Time
-	windowUsed, window    uint64
+	// application, sent or not; returned is what was given back of the limit.
+	// sent ≤ limit − returned always, reserved may pass that only by what an
+	// earlier epoch left unconfirmed.
+	epoch                           uint64
+	limit, returned, reserved, sent Credit
+	up                              bool // records are accepted
+	reason                          CreditReason
+	reasonSince                     time.Time
+	windowUsed, window              uint64
 
 	// q holds the unconfirmed batches in order of sequence; the last may still be
 	// filled. q[:unsent] were handed to the transport in this epoch, and
@@ -187,16 +188,11 @@ func (p *Producer) Credit() (Credit, bool) {
 	return p.free(), true
 }
 
-func (p *Producer) free() Credit {
-	var c Credit
-	if p.limit.Messages > p.reserved.Messages {
-		c.Messages = p.limit.Messages - p.reserved.Messages
-	}
-	if p.limit.Bytes > p.reserved.Bytes {
-		c.Bytes = p.limit.Bytes - p.reserved.Bytes
-	}
-	return c
-}
+// allowed is what may have been sent in this epoch. REQUIRES: mu.
+func (p *Producer) allowed() Credit { return p.limit.minus(p.returned) }
+
+// free is what may still be accepted from the application. REQUIRES: mu.
+func (p *Producer) free() Credit { return p.allowed().minus(p.reserved) }
 
 // Blocked says whether a publish waits for credit, and why.
 func (p *Producer) Blocked() (Blocked, bool) {

@@ -67,7 +67,7 @@ func (p *Producer) tryLocked(m *Message, size int) (Future, bool, error) {
 		return Future{}, false, &Error{Kind: KindTooLarge, Queue: p.queue, Field: "record",
 			Message: "larger than the queue's max_message_bytes", Limit: p.maxSize, Actual: uint64(size)}
 	}
-	if p.up && p.waiters.front == nil && p.reserved.fits(p.limit, 1, uint64(size)) {
+	if p.up && p.waiters.front == nil && p.reserved.fits(p.allowed(), 1, uint64(size)) {
 		f := p.accept(m, size)
 		if p.idle {
 			p.poke()
@@ -154,7 +154,7 @@ func (p *Producer) admit() {
 		if uint64(w.size) > p.maxSize {
 			w.err = &Error{Kind: KindTooLarge, Queue: p.queue, Field: "record",
 				Message: "larger than the queue's max_message_bytes", Limit: p.maxSize, Actual: uint64(w.size)}
-		} else if p.reserved.fits(p.limit, 1, uint64(w.size)) {
+		} else if p.reserved.fits(p.allowed(), 1, uint64(w.size)) {
 			w.future = p.accept(&w.m, w.size)
 		} else if p.reason == ReasonFullReject {
 			w.err = p.fullError()

@@ -118,7 +118,7 @@ func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger 
 				return nil, 0, l
 			}
 		}
-		if !p.sent.fits(p.limit, uint64(b.count), b.bytes) && !b.sent && p.limit == (Credit{}) {
+		if !p.sent.fits(p.allowed(), uint64(b.count), b.bytes) && !b.sent && p.limit == (Credit{}) {
 			return nil, 0, 0 // resumed: it may still grow until the first grant
 		}
 		b.seal()
@@ -127,7 +127,7 @@ func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger 
 	if start := b.first + uint64(from); start < p.resumeAt && p.resumeAt < b.end() {
 		to = int(p.resumeAt - b.first) // never straddle what the broker has
 	}
-	if from == 0 && to == b.count && p.sent.fits(p.limit, uint64(b.count), b.bytes) {
+	if from == 0 && to == b.count && p.sent.fits(p.allowed(), uint64(b.count), b.bytes) {
 		out = &wire.Out{Buffers: make([]mem.Buffer, 1, 1+len(b.chunks))}
 		head := p.heads.Get(0)
 		*head = wire.AppendPublishHead(*head, b.first, b.encoded)
@@ -140,8 +140,7 @@ func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger 
 		p.unsent++
 		return out, 0, 0
 	}
-	left := Credit{p.limit.Messages - p.sent.Messages, p.limit.Bytes - p.sent.Bytes}
-	n, next := b.fitting(from, to, left)
+	n, next := b.fitting(from, to, p.allowed().minus(p.sent))
 	if n == 0 {
 		return nil, next, 0
 	}
@@ -166,7 +165,9 @@ func (p *Producer) account(b *batch, n int, cost uint64) {
 	}
 }
 
-// demand says what waits beyond the credit, when that changed enough to matter.
+// demand says what waits beyond the credit, when that changed enough to matter,
+// and gives back what cannot be used while others wait for it. next is the length
+// of the record at the front, if it was accepted and waits for credit.
 func (p *Producer) demand(next uint64) *pb.PublishRequest {
 	var d demand
 	if p.reserved.Messages > p.sent.Messages { // of an earlier epoch, beyond the limit
@@ -176,6 +177,7 @@ func (p *Producer) demand(next uint64) *pb.PublishRequest {
 			d.waiting = Credit{} // it waits for the transport, not for credit
 		}
 	}
+	stuck := next > 0
 	d.next = next
 	if w := p.waiters.front; w != nil {
 		d.waiting.Messages += p.waiters.total.Messages
@@ -185,18 +187,36 @@ func (p *Producer) demand(next uint64) *pb.PublishRequest {
 		}
 	}
 	was := p.demanded
-	switch {
-	case d.waiting == Credit{}:
-		if was.waiting == (Credit{}) {
-			return nil
-		}
-	case was.sent && d.next <= was.next && d.waiting.Messages < 2*was.waiting.Messages &&
-		d.waiting.Bytes < 2*was.waiting.Bytes:
+	same := was.sent && d.next <= was.next && d.waiting.Messages < 2*was.waiting.Messages &&
+		d.waiting.Bytes < 2*was.waiting.Bytes
+	if d.waiting == (Credit{}) {
+		same = was.waiting == (Credit{})
+	}
+	give := p.toGiveBack(stuck, d.next)
+	if same && give == (Credit{}) {
 		return nil
 	}
+	p.returned = p.returned.plus(give)
 	d.sent = true
 	p.demanded = d
-	return &pb.PublishRequest{Frame: &pb.PublishRequest_Demand{Demand: &pb.Demand{
-		Waiting: d.waiting.proto(), NextRecordBytes: d.next,
-	}}}
+	out := &pb.Demand{Waiting: d.waiting.proto(), NextRecordBytes: d.next}
+	if p.returned != (Credit{}) {
+		out.Returned = p.returned.proto()
+	}
+	return &pb.PublishRequest{Frame: &pb.PublishRequest_Demand{Demand: out}}
+}
+
+// toGiveBack is the unspent credit, if others wait for it and nothing here can be
+// sent with it. next is the length of the record that waits at the front, if any.
+func (p *Producer) toGiveBack(stuck bool, next uint64) Credit {
+	if p.reason != ReasonFairShare {
+		return Credit{}
+	}
+	if stuck {
+		return p.allowed().minus(p.sent)
+	}
+	if next > 0 && p.up && p.reserved.fits(p.allowed(), 1, next) {
+		return Credit{} // it is about to be accepted
+	}
+	return p.free()
 }

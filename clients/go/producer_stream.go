@@ -102,7 +102,7 @@ func (p *Producer) adopt(o *pb.PublishOpened) error {
 		p.limits.records = int(n)
 	}
 	p.retune(o.GetTuning())
-	p.limit, p.sent, p.reserved = Credit{}, Credit{}, Credit{}
+	p.limit, p.returned, p.sent, p.reserved = Credit{}, Credit{}, Credit{}, Credit{}
 	for _, b := range p.q {
 		if b.sent {
 			b.seal()

@@ -44,6 +44,20 @@ func (c Credit) fits(limit Credit, messages, bytes uint64) bool {
 	return c.Messages+messages <= limit.Messages && c.Bytes+bytes <= limit.Bytes
 }
 
+func (c Credit) plus(o Credit) Credit { return Credit{c.Messages + o.Messages, c.Bytes + o.Bytes} }
+
+// minus is 0 where o is more.
+func (c Credit) minus(o Credit) Credit {
+	return Credit{sub(c.Messages, o.Messages), sub(c.Bytes, o.Bytes)}
+}
+
+func sub(a, b uint64) uint64 {
+	if a < b {
+		return 0
+	}
+	return a - b
+}
+
 // OffsetRange is Count offsets from First on.
 type OffsetRange struct{ First, Count uint64 }
 

@@ -197,6 +197,25 @@ TEST(Producer, ResumesTwiceAndConfirmsOnce) {
   EXPECT_EQ(next->offset, 73U) << "sequence 4 follows";
 }
 
+TEST(Producer, GivesBackWhatOthersWaitFor) {
+  std::promise<v1::Demand> demand;
+  ScriptedBroker broker({[&](Stream* stream) {
+    ReadA(stream, v1::PublishRequest::kOpen);
+    SendOpened(stream, 1, 1, 10, 1000, v1::CREDIT_REASON_FAIR_SHARE);
+    demand.set_value(ReadA(stream, v1::PublishRequest::kDemand).demand());
+    SendGrant(stream, 1, 11, 1100);
+    return Serve(stream);
+  }});
+  Client client = *Client::Make(broker.Options());
+  auto producer = *client.OpenProducer({.queue = "q"});
+  const v1::Demand stated = demand.get_future().get();
+  EXPECT_EQ(stated.waiting().messages(), 0U);
+  EXPECT_EQ(stated.returned().messages(), 10U);
+  EXPECT_EQ(stated.returned().bytes(), 1000U);
+  EXPECT_TRUE(producer.Publish({.payload = "x"}).ok());
+  EXPECT_EQ(producer.credit(), (Credit{0, 97}));
+}
+
 TEST(Producer, RefusedRecordFailsAlone) {
   ScriptedBroker broker({[](Stream* stream) {
     ReadA(stream, v1::PublishRequest::kOpen);

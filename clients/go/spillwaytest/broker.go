@@ -293,7 +293,8 @@ type session struct {
 
 	// A producer.
 	producer        *producerState
-	limit, received spillway.Credit
+	limit, returned spillway.Credit
+	received        spillway.Credit
 	waiting         spillway.Credit
 	next            uint64
 	held            []*pb.Confirm_Run

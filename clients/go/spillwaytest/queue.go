@@ -141,8 +141,7 @@ func (b *Broker) grant(q *queue, tell bool) {
 		used = q.unsettled()
 	}
 	for _, s := range q.producers {
-		used.Messages += s.limit.Messages - min(s.received.Messages, s.limit.Messages)
-		used.Bytes += s.limit.Bytes - min(s.received.Bytes, s.limit.Bytes)
+		used = plus(used, s.unspent())
 	}
 	for _, s := range q.producers {
 		limit := s.limit
@@ -152,17 +151,17 @@ func (b *Broker) grant(q *queue, tell bool) {
 			limit.Messages, limit.Bytes = max(limit.Messages, q.exact.Messages), max(limit.Bytes, q.exact.Bytes)
 		case q.withheld:
 		default:
-			n := uint64(len(q.producers))
-			freeM, freeB := sub(t.GetWindowMessages(), used.Messages), sub(t.GetWindowBytes(), used.Bytes)
-			haveM, haveB := limit.Messages-s.received.Messages, limit.Bytes-s.received.Bytes
-			wantM := max(t.GetWindowMessages()/n, 1)
-			wantB := max(t.GetWindowBytes()/n, s.next)
-			addM, addB := min(sub(wantM, haveM), freeM), min(sub(wantB, haveB), freeB)
-			limit.Messages += addM
-			limit.Bytes += addB
-			used.Messages += addM
-			used.Bytes += addB
-			if limit.Messages == s.received.Messages || limit.Bytes-s.received.Bytes < max(s.next, 1) {
+			// A quarter of what is free at a time, so that each new producer finds some.
+			have := s.unspent()
+			free := minus(spillway.Credit{Messages: t.GetWindowMessages(), Bytes: t.GetWindowBytes()}, used)
+			want := spillway.Credit{
+				Messages: (free.Messages + have.Messages + 3) / 4,
+				Bytes:    max((free.Bytes+have.Bytes+3)/4, s.next),
+			}
+			more := minus(want, have)
+			more.Messages, more.Bytes = min(more.Messages, free.Messages), min(more.Bytes, free.Bytes)
+			limit, used = plus(limit, more), plus(used, more)
+			if now := plus(have, more); now.Messages == 0 || now.Bytes < max(s.next, 1) {
 				reason = pb.CreditReason_CREDIT_REASON_WINDOW_FULL
 				if t.GetOverflow() == pb.OverflowPolicy_OVERFLOW_POLICY_REJECT {
 					reason = pb.CreditReason_CREDIT_REASON_FULL_REJECT
@@ -185,6 +184,22 @@ func (b *Broker) grant(q *queue, tell bool) {
 			s.send(&pb.PublishResponse{Frame: &pb.PublishResponse_Grant{Grant: g}})
 		}
 	}
+}
+
+// unspent is what a producer may still send.
+func (s *session) unspent() spillway.Credit { return minus(minus(s.limit, s.received), s.returned) }
+
+func credit(c *pb.Credit) spillway.Credit {
+	return spillway.Credit{Messages: c.GetMessages(), Bytes: c.GetBytes()}
+}
+
+func plus(a, b spillway.Credit) spillway.Credit {
+	return spillway.Credit{Messages: a.Messages + b.Messages, Bytes: a.Bytes + b.Bytes}
+}
+
+// minus is 0 where b is more.
+func minus(a, b spillway.Credit) spillway.Credit {
+	return spillway.Credit{Messages: sub(a.Messages, b.Messages), Bytes: sub(a.Bytes, b.Bytes)}
 }
 
 func sub(a, b uint64) uint64 {

@@ -76,8 +76,11 @@ func (b *Broker) onPublish(s *session, m *pb.PublishRequest) {
 	case *pb.PublishRequest_Publish:
 		b.accept(s, f.Publish, uint64(proto.Size(f.Publish)))
 	case *pb.PublishRequest_Demand:
-		s.waiting = spillway.Credit{Messages: f.Demand.GetWaiting().GetMessages(), Bytes: f.Demand.GetWaiting().GetBytes()}
+		s.waiting = credit(f.Demand.GetWaiting())
 		s.next = f.Demand.GetNextRecordBytes()
+		if r := f.Demand.GetReturned(); r != nil && !b.returned(s, credit(r)) {
+			return
+		}
 		b.grant(q, true)
 	case *pb.PublishRequest_Ping:
 		p := &pb.Pong{Id: f.Ping.GetId(), Epoch: s.epoch,
@@ -95,6 +98,22 @@ func (b *Broker) onPublish(s *session, m *pb.PublishRequest) {
 	default:
 		s.end(refusal(spillway.KindProtocol, q.name, "a frame that does not belong here"))
 	}
+}
+
+// returned takes back what a producer gives back of its credit, in total.
+func (b *Broker) returned(s *session, total spillway.Credit) bool {
+	e := &spillway.Error{Queue: s.q.name, Field: "demand.returned", Message: "what was given back does not add up"}
+	switch most := minus(s.limit, s.received); {
+	case total.Messages < s.returned.Messages || total.Bytes < s.returned.Bytes:
+		e.Kind, e.Limit, e.Actual = spillway.KindCreditRegressed, s.returned.Messages, total.Messages
+	case total.Messages > most.Messages || total.Bytes > most.Bytes:
+		e.Kind, e.Limit, e.Actual = spillway.KindCreditExceeded, most.Messages, total.Messages
+	default:
+		s.returned = total
+		return true
+	}
+	s.end(e)
+	return false
 }
 
 func (b *Broker) accept(s *session, f *pb.PublishBatch, size uint64) {
@@ -115,8 +134,9 @@ func (b *Broker) accept(s *session, f *pb.PublishBatch, size uint64) {
 			return
 		}
 	}
-	if s.received.Messages+n > s.limit.Messages || s.received.Bytes+bytes > s.limit.Bytes {
-		s.end(&spillway.Error{Kind: spillway.KindCreditExceeded, Queue: q.name, Limit: s.limit.Messages, Actual: s.received.Messages + n})
+	if unspent := s.unspent(); n > unspent.Messages || bytes > unspent.Bytes {
+		s.end(&spillway.Error{Kind: spillway.KindCreditExceeded, Queue: q.name,
+			Limit: s.limit.Messages - s.returned.Messages, Actual: s.received.Messages + n})
 		return
 	}
 	s.received.Messages += n
@@ -234,7 +254,7 @@ func (b *Broker) openConsumer(open *pb.ConsumeOpen) (*session, error) {
 	q := s.q
 	b.names++
 	s.epoch = uint64(b.names)
-	s.granted = spillway.Credit{Messages: open.GetLimit().GetMessages(), Bytes: open.GetLimit().GetBytes()}
+	s.granted = credit(open.GetLimit())
 	o := &pb.ConsumeOpened{
 		Protocol: 1, Epoch: s.epoch, Session: s.id, Revision: q.revision, Tuning: clone(q.tuning),
 		HeadOffset: q.head, TailOffset: q.tail(),
@@ -336,7 +356,7 @@ func (b *Broker) onConsume(s *session, m *pb.ConsumeRequest) {
 			s.end(refusal(spillway.KindFenced, q.name, "a grant of another epoch"))
 			return
 		}
-		c := spillway.Credit{Messages: f.Grant.GetLimit().GetMessages(), Bytes: f.Grant.GetLimit().GetBytes()}
+		c := credit(f.Grant.GetLimit())
 		if c.Messages < s.granted.Messages || c.Bytes < s.granted.Bytes {
 			s.end(refusal(spillway.KindCreditRegressed, q.name, "a total of credit fell"))
 			return

@@ -235,11 +235,14 @@ std::optional<grpc::ByteBuffer> ProducerSession::NextFrameLocked() {
   }
   const Credit waiting = WaitingLocked();
   const std::optional<PublishLog::Demand> demand =
-      log_.NextDemand(waiting, waiters_.empty() ? 0 : waiters_.front()->first_record_bytes);
+      log_.NextDemand(waiting, waiters_.empty() ? 0 : waiters_.front()->first_record_bytes,
+                      last_grant_.reason() == v1::CREDIT_REASON_FAIR_SHARE);
   if (!demand) return std::nullopt;
   v1::PublishRequest request;
   SetCredit(demand->waiting, request.mutable_demand()->mutable_waiting());
   request.mutable_demand()->set_next_record_bytes(demand->next_record_bytes);
+  if (!demand->returned.zero())
+    SetCredit(demand->returned, request.mutable_demand()->mutable_returned());
   return ToFrame(request);
 }
 

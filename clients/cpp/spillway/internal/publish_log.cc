@@ -66,10 +66,10 @@ void PublishLog::SetFrameLimits(uint64_t max_batch_bytes, uint32_t max_batch_rec
 }
 
 bool PublishLog::Fits(const Credit& cost) const {
-  return (sent_ + reserved_ + cost).Within(limit_);
+  return (sent_ + reserved_ + cost).Within(allowed());
 }
 
-Credit PublishLog::available() const { return SaturatingMinus(limit_, sent_ + reserved_); }
+Credit PublishLog::available() const { return SaturatingMinus(allowed(), sent_ + reserved_); }
 
 void PublishLog::Append(const Message& message, PublishCallback done) {
   const Credit cost{1, EncodedBytes(message)};
@@ -190,7 +190,7 @@ void PublishLog::SplitFront(uint32_t count) {
 
 std::optional<grpc::ByteBuffer> PublishLog::Next() {
   if (ready_.empty()) return std::nullopt;
-  const Credit room = SaturatingMinus(limit_, sent_);
+  const Credit room = SaturatingMinus(allowed(), sent_);
   if (!ready_.front().cost.Within(room)) {
     // Only an epoch with less credit than the last can get here. A batch keeps its
     // boundaries, unless nothing else would ever bring credit.
@@ -222,6 +222,7 @@ uint64_t PublishLog::resume_sequence() const {
 Status PublishLog::Opened(uint64_t epoch, uint64_t next_sequence) {
   epoch_ = epoch;
   limit_ = {};
+  returned_ = {};
   sent_ = {};
   stated_total_ = {};
   stated_next_bytes_ = 0;
@@ -270,6 +271,7 @@ void PublishLog::Broken() {
   std::move(unconfirmed_.rbegin(), unconfirmed_.rend(), std::front_inserter(ready_));
   unconfirmed_.clear();
   limit_ = {};
+  returned_ = {};
   sent_ = {};
 }
 
@@ -349,23 +351,35 @@ void PublishLog::FailAll(const Error& error, std::vector<Answer>* answers) {
   unanswered_ = 0;
 }
 
+Credit PublishLog::Unusable(bool stuck, uint64_t next_record_bytes) const {
+  const Credit left = stuck ? SaturatingMinus(allowed(), sent_) : available();
+  // It is about to be sent, if only once what is on its way is confirmed.
+  if (next_record_bytes > 0 && Credit{1, next_record_bytes}.Within(left)) return {};
+  return left;
+}
+
 std::optional<PublishLog::Demand> PublishLog::NextDemand(const Credit& waiting,
-                                                         uint64_t next_record_bytes) {
-  const Credit total = sent_ + reserved_ + waiting;
+                                                         uint64_t next_record_bytes,
+                                                         bool others_wait) {
+  const bool stuck = !ready_.empty() && !(sent_ + reserved_).Within(allowed());
+  if (stuck) next_record_bytes = ready_.front().BodyBytes(0);
+  const Credit give = others_wait ? Unusable(stuck, next_record_bytes) : Credit{};
+  returned_ += give;
+  const Credit total = sent_ + returned_ + reserved_ + waiting;
   if (total.Within(limit_)) {
     // Met, or given up. What was met needs no word.
     const bool given_up = !stated_total_.Within(limit_);
     stated_total_ = {};
     stated_next_bytes_ = 0;
-    return given_up ? std::optional<Demand>(Demand{}) : std::nullopt;
+    if (!given_up && give.zero()) return std::nullopt;
+    return Demand{.returned = returned_};
   }
-  if (!(sent_ + reserved_).Within(limit_) && !ready_.empty()) {
-    next_record_bytes = ready_.front().BodyBytes(0);
+  if (total.Within(stated_total_) && next_record_bytes == stated_next_bytes_ && give.zero()) {
+    return std::nullopt;
   }
-  if (total.Within(stated_total_) && next_record_bytes == stated_next_bytes_) return std::nullopt;
   stated_total_ = total;
   stated_next_bytes_ = next_record_bytes;
-  return Demand{SaturatingMinus(total, limit_), next_record_bytes};
+  return Demand{SaturatingMinus(total, limit_), next_record_bytes, returned_};
 }
 
 }  // namespace spillway::client::internal

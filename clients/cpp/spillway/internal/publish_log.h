@@ -59,15 +59,18 @@ struct Answer {
 // Credit, sequences and the unconfirmed of one producer, over any number of
 // streams. Pure: no I/O, no clock. Not thread-safe.
 //
-// Invariants, in every unit: sent ≤ limit. What is admitted by Fits() keeps
-// sent + reserved ≤ limit within an epoch; after a reconnect reserved may exceed
-// it, and what does waits. Batches keep their boundaries when they are sent again.
+// Invariants, in every unit: sent + returned ≤ limit. What is admitted by Fits()
+// keeps sent + returned + reserved ≤ limit within an epoch; after a reconnect
+// reserved may exceed it, and what does waits. Batches keep their boundaries when
+// they are sent again.
 class PublishLog {
  public:
   // What the broker is told of those who wait.
   struct Demand {
     Credit waiting;
     uint64_t next_record_bytes = 0;
+    // What was given back in this epoch, in total.
+    Credit returned;
   };
 
   void SetFrameLimits(uint64_t max_batch_bytes, uint32_t max_batch_records);
@@ -111,8 +114,10 @@ class PublishLog {
   void FailAll(const Error& error, std::vector<Answer>* answers);
 
   // The Demand to send now, if it differs from what the broker knows. `waiting`
-  // and `next_record_bytes` are those of callers that have not been admitted.
-  std::optional<Demand> NextDemand(const Credit& waiting, uint64_t next_record_bytes);
+  // and `next_record_bytes` are those of callers that have not been admitted. If
+  // `others_wait` for credit (FAIR_SHARE), it gives back what cannot be used now.
+  std::optional<Demand> NextDemand(const Credit& waiting, uint64_t next_record_bytes,
+                                   bool others_wait = false);
 
   uint64_t epoch() const { return epoch_; }
   const Credit& sent() const { return sent_; }
@@ -122,6 +127,10 @@ class PublishLog {
   uint64_t unanswered() const { return unanswered_; }
 
  private:
+  // What may have been sent in this epoch.
+  Credit allowed() const { return limit_ - returned_; }
+  // The unspent credit, unless the record at the front can be sent with it.
+  Credit Unusable(bool stuck, uint64_t next_record_bytes) const;
   void Seal(Batch* batch);
   // Splits the first `count` records off the front of `ready_`.
   void SplitFront(uint32_t count);
@@ -134,6 +143,7 @@ class PublishLog {
   uint32_t max_records_;
   uint64_t epoch_ = 0;
   Credit limit_;
+  Credit returned_;
   Credit sent_;
   Credit reserved_;  // of ready_
   uint64_t next_sequence_ = 1;

@@ -225,5 +225,45 @@ TEST(PublishLog, DemandIsStatedOnce) {
   EXPECT_FALSE(log.NextDemand({1, 300}, 300).has_value()) << "met, which needs no word";
 }
 
+TEST(PublishLog, GivesBackWhatOthersWaitFor) {
+  PublishLog log;
+  ASSERT_TRUE(log.Opened(1, 1).ok());
+  ASSERT_TRUE(log.Grant({10, 1000}));
+  log.Append(Sized(100).message(), nullptr);
+  ASSERT_TRUE(log.Next().has_value());
+  EXPECT_FALSE(log.NextDemand({}, 0).has_value()) << "nobody asks";
+  auto demand = log.NextDemand({}, 0, true);
+  ASSERT_TRUE(demand.has_value());
+  EXPECT_TRUE(demand->waiting.zero());
+  EXPECT_EQ(demand->returned, (Credit{9, 900}));
+  EXPECT_FALSE(log.Fits({1, 3})) << "it is not this one's any more";
+  EXPECT_TRUE(log.available().zero());
+  EXPECT_FALSE(log.NextDemand({}, 0, true).has_value());
+  // A grant that crossed the return on the wire means the same to both.
+  ASSERT_TRUE(log.Grant({12, 1200}));
+  EXPECT_EQ(log.available(), (Credit{2, 200}));
+  // What waits and fits is about to be sent; what does not fit leaves it unused.
+  EXPECT_FALSE(log.NextDemand({1, 100}, 100, true).has_value());
+  demand = log.NextDemand({1, 251}, 251, true);
+  ASSERT_TRUE(demand.has_value());
+  EXPECT_EQ(demand->waiting, (Credit{1, 251}));
+  EXPECT_EQ(demand->returned, (Credit{11, 1100}));
+  // Of an earlier epoch and stuck: what is left beside it goes back, too.
+  ASSERT_TRUE(log.Grant({13, 1450}));
+  log.Append(Sized(250).message(), nullptr);
+  ASSERT_TRUE(log.Next().has_value());
+  log.Broken();
+  ASSERT_TRUE(log.Opened(2, 2).ok());
+  ASSERT_TRUE(log.Grant({2, 200}));
+  ASSERT_TRUE(log.Next().has_value()) << "the first";
+  demand = log.NextDemand({}, 0, true);
+  ASSERT_TRUE(demand.has_value());
+  EXPECT_EQ(demand->next_record_bytes, 250U);
+  EXPECT_EQ(demand->returned, (Credit{1, 100}));
+  EXPECT_EQ(demand->waiting, (Credit{1, 250}));
+  ASSERT_TRUE(log.Grant({3, 450}));
+  EXPECT_TRUE(log.Next().has_value());
+}
+
 }  // namespace
 }  // namespace spillway::client::internal
