@@ -296,3 +296,12 @@ func TestBrokerHeartbeats(t *testing.T) {
 		t.Fatal("a healthy stream was broken")
 	}
 }
+
+// An idle producer holds credit that the record of another one needs.
+func TestBrokerIdleProducersGiveWay(t *testing.T) {
+	c, queue, ctx := real(t, spillway.SetWindowBytes(64<<10), spillway.SetMaxMessageBytes(60<<10), spillway.SetOverflow(spillway.Block))
+	idle := must(c.Producer(ctx, queue))
+	eventually(t, "credit", func() bool { have, _ := idle.Credit(); return have.Bytes > 8<<10 })
+	p := must(c.Producer(ctx, queue))
+	must(p.Publish(ctx, spillway.Message{Payload: make([]byte, 58<<10)}))
+}
