@@ -14,8 +14,7 @@ namespace spillway::cli {
 // "SYNCED"; "" for the UNSPECIFIED zero.
 std::string EnumName(const google::protobuf::EnumValueDescriptor* value);
 template <typename Enum>
-  requires std::is_enum_v<Enum>
-std::string EnumName(Enum value) {
+requires std::is_enum_v<Enum> std::string EnumName(Enum value) {
   const auto* found =
       google::protobuf::GetEnumDescriptor<Enum>()->FindValueByNumber(static_cast<int>(value));
   return found == nullptr ? std::to_string(static_cast<int>(value)) : EnumName(found);

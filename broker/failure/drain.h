@@ -23,7 +23,7 @@ class Drain {
     // No producer has credit, nothing waits for a confirmation, no consumer has
     // anything in flight.
     bool credit_spent = false;
-    bool saved = false;         // all that was taken is stored, cursors are saved
+    bool saved = false;  // all that was taken is stored, cursors are saved
   };
 
   // Starts; false if it was started before (the first deadline stands).

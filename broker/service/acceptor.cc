@@ -14,8 +14,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <system_error>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 namespace spillway::service {

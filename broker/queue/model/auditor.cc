@@ -134,7 +134,8 @@ void Auditor::Gap(const std::string& name, const std::vector<OffsetRange>& range
   AdvanceCursor(group);
 }
 
-void Auditor::Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due, MonoNanos now) const {
+void Auditor::Again(Cell& cell, Offset offset, uint32_t attempt, MonoNanos due,
+                    MonoNanos now) const {
   if (offset < head_) {
     cell = {Is::kSettled};
   } else if (due > now) {
