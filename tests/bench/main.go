@@ -1,0 +1,123 @@
+// Bench measures Spillway against the limits of the machine it runs on: what gRPC,
+// RocksDB and the disk do by themselves. docs/benchmarks.md says how.
+//
+//	bench core [--json FILE] [--quick]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// The longest that a run may take.
+const (
+	longest      = 5 * time.Minute
+	longestQuick = 90 * time.Second
+)
+
+var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick]")
+
+type options struct {
+	json  string
+	quick bool
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if err == nil {
+		err = run(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		if errors.Is(err, errUsage) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	if len(args) == 0 {
+		return o, errUsage
+	}
+	if args[0] != "core" {
+		return o, fmt.Errorf("no workload %q; there is: core (%w)", args[0], errUsage)
+	}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(nullWriter{})
+	flags.StringVar(&o.json, "json", "", "")
+	flags.BoolVar(&o.quick, "quick", false, "")
+	if err := flags.Parse(args[1:]); err != nil {
+		return o, fmt.Errorf("%v (%w)", err, errUsage)
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("what is %q? (%w)", flags.Arg(0), errUsage)
+	}
+	return o, nil
+}
+
+// One line is said about wrong flags, not the package's page.
+type nullWriter struct{}
+
+func (nullWriter) Write(p []byte) (int, error) { return len(p), nil }
+
+func run(o options) error {
+	limit, rounds := longest, 3
+	if o.quick {
+		limit, rounds = longestQuick, 1
+	}
+	begin := time.Now()
+	ctx, cancel := context.WithDeadline(context.Background(), begin.Add(limit))
+	defer cancel()
+	// What was started is stopped and what was written is removed on the way out.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+
+	b, err := newBench(o.quick)
+	if err != nil {
+		return err
+	}
+	defer b.remove()
+	r := newRunner(ctx, os.Stderr)
+	r.noise.busyCores = busyCores(time.Second)
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	r.run(b.steps(), b.once(), rounds)
+	if ctx.Err() != nil && time.Since(begin) < limit {
+		return errors.New("interrupted")
+	}
+
+	figures := b.figures(r)
+	fmt.Println()
+	fmt.Print(table(figures))
+	fmt.Println()
+	fmt.Println(verdict(figures, r.noise))
+	if left := len(r.leftOut); left > 0 {
+		fmt.Printf("out of time: %d steps were left out, the first is %s\n", left, r.leftOut[0])
+	}
+	fmt.Printf("%s in %d s\n", runsText(rounds), int(time.Since(begin).Seconds()))
+	if o.json != "" {
+		if err := writeJSON(o.json, report(figures, r.noise, o.quick)); err != nil {
+			return err
+		}
+	}
+	if len(r.failures) > 0 {
+		return fmt.Errorf("%d steps failed, the first: %s", len(r.failures), r.failures[0])
+	}
+	return nil
+}
+
+func runsText(rounds int) string {
+	if rounds == 1 {
+		return "one run"
+	}
+	return fmt.Sprintf("medians of up to %d interleaved runs", rounds)
+}
