@@ -305,3 +305,19 @@ func TestBrokerIdleProducersGiveWay(t *testing.T) {
 	p := must(c.Producer(ctx, queue))
 	must(p.Publish(ctx, spillway.Message{Payload: make([]byte, 58<<10)}))
 }
+
+// The broker refuses what the client refuses, and takes what the client takes.
+func TestBrokerMeasuresHeadersAlike(t *testing.T) {
+	c, queue, ctx := real(t)
+	p := must(c.Producer(ctx, queue))
+	headers := []spillway.Header{{Name: "n", Value: make([]byte, 8186)}, {Name: "n", Value: make([]byte, 8186)}}
+	must(p.Publish(ctx, spillway.Message{Headers: headers}))
+	headers[0].Value = make([]byte, 8187)
+	var e *spillway.Error
+	if _, err := p.Publish(ctx, spillway.Message{Headers: headers}); !errors.As(err, &e) || e.Actual != 16<<10+1 {
+		t.Fatal(err)
+	}
+	if must(p.Publish(ctx, payload("x"))) != 1 {
+		t.Fatal("it reached the broker")
+	}
+}

@@ -1,9 +1,11 @@
 package spillway_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	spillway "spillway.dev/clients/go"
 	pb "spillway.dev/clients/go/spillwaypb"
 )
@@ -75,4 +77,32 @@ func TestTheFakeSharesItsWindow(t *testing.T) {
 		p := must(c.Producer(ctx, "q"))
 		eventually(t, "credit", func() bool { have, _ := p.Credit(); return have.Messages == want })
 	}
+}
+
+// The limit of headers is one of encoded bytes: names and values with their tags
+// and lengths.
+func TestHeadersAreMeasuredAsTheBrokerDoes(t *testing.T) {
+	b, c, ctx := setup(t)
+	b.MustCreateQueue("q")
+	p := must(c.Producer(ctx, "q"))
+	headers := func(bytes int) spillway.Message {
+		m := spillway.Message{}
+		for range 2 { // a tag and a length for name and value, and the name
+			m.Headers = append(m.Headers, spillway.Header{Name: "n", Value: make([]byte, bytes/2-6)})
+		}
+		encoded := 0
+		for _, h := range m.Headers {
+			encoded += proto.Size(&pb.Header{Name: h.Name, Value: h.Value})
+		}
+		if encoded != bytes {
+			t.Fatalf("%d bytes of headers, not %d", encoded, bytes)
+		}
+		return m
+	}
+	_, err := p.Publish(ctx, headers(16<<10+2))
+	var e *spillway.Error
+	if !errors.Is(err, spillway.ErrTooLarge) || !errors.As(err, &e) || e.Field != "headers" || e.Limit != 16<<10 || e.Actual != 16<<10+2 {
+		t.Fatal(err)
+	}
+	must(p.Publish(ctx, headers(16<<10)))
 }

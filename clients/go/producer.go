@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"spillway.dev/clients/go/internal/wire"
 	pb "spillway.dev/clients/go/spillwaypb"
 )
 
@@ -292,7 +293,7 @@ func (p *Producer) checkHeaders(headers []Header) error {
 	total := 0
 	for i := range headers {
 		h := &headers[i]
-		total += len(h.Name) + len(h.Value)
+		total += wire.HeaderSize(h)
 		if n := len(h.Name); n == 0 || n > limitMaxHeaderNameBytes {
 			return &Error{Kind: KindInvalidArgument, Queue: p.queue, Field: "headers.name",
 				Message: "a header's name has 1 to 255 bytes", Limit: limitMaxHeaderNameBytes, Actual: uint64(n)}

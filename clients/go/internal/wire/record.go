@@ -42,13 +42,15 @@ func bytesLen(n int) int {
 	return 1 + varintLen(uint64(n)) + n
 }
 
-func headerLen(h *Header) int { return bytesLen(len(h.Name)) + bytesLen(len(h.Value)) }
+// HeaderSize is the length of the encoded header, without tag and length prefix:
+// what counts against the limit of a record's headers.
+func HeaderSize(h *Header) int { return bytesLen(len(h.Name)) + bytesLen(len(h.Value)) }
 
 // RecordSize is the length of the encoded record, without tag and length prefix.
 func RecordSize(payload, key []byte, headers []Header) int {
 	n := bytesLen(len(payload)) + bytesLen(len(key))
 	for i := range headers {
-		h := headerLen(&headers[i])
+		h := HeaderSize(&headers[i])
 		n += 1 + varintLen(uint64(h)) + h
 	}
 	return n
@@ -76,7 +78,7 @@ func AppendRecord(b []byte, size int, payload, key []byte, headers []Header) []b
 	for i := range headers {
 		h := &headers[i]
 		b = append(b, tagHeaders)
-		b = binary.AppendUvarint(b, uint64(headerLen(h)))
+		b = binary.AppendUvarint(b, uint64(HeaderSize(h)))
 		if len(h.Name) > 0 {
 			b = append(b, tagPayload)
 			b = binary.AppendUvarint(b, uint64(len(h.Name)))
