@@ -119,6 +119,9 @@ func (s *sink) consume(_ any, st grpc.ServerStream) error {
 		if g := in.GetGrant(); g != nil {
 			limit = g.GetLimit()
 		}
+		if g := in.GetSettle().GetGrant(); g != nil {
+			limit = g.GetLimit()
+		}
 	}
 }
 

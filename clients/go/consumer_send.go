@@ -90,9 +90,8 @@ func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration)
 			wait = min(wait, linger)
 		}
 		if n.grantDue() {
-			n.granted = n.wanted()
 			b := n.heads.Get(0)
-			*b = wire.AppendConsumerGrant(*b, n.epoch, n.granted.Messages, n.granted.Bytes)
+			*b = wire.AppendConsumerGrant(*b, n.grant())
 			return n.frame(b), 0
 		}
 		if n.replay == nil && n.opt.autoExtend {
@@ -137,11 +136,10 @@ func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duratio
 		k := &n.nacks[0]
 		r := normalize(k.ranges)
 		c := min(len(r), rangesPerFrame)
-		out = n.settleFrame(r[:c], k.action, k.delay, k.reason)
 		if k.ranges = r[c:]; len(k.ranges) == 0 {
 			n.nacks = n.nacks[1:]
 		}
-		return out, 0
+		return n.settleFrame(r[:c], k.action, k.delay, k.reason, len(n.nacks)+len(n.acks) == 0), 0
 	}
 	if len(n.acks) == 0 {
 		return nil, 0
@@ -154,7 +152,7 @@ func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duratio
 	}
 	r := normalize(n.acks)
 	c := min(len(r), rangesPerFrame)
-	out = n.settleFrame(r[:c], Ack, 0, "")
+	out = n.settleFrame(r[:c], Ack, 0, "", c == len(r))
 	if c == len(r) {
 		n.acks, n.ackCount = n.acks[:0], 0
 	} else {
@@ -164,10 +162,22 @@ func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duratio
 	return out, 0
 }
 
-func (n *Consumer) settleFrame(ranges []wire.Range, action Action, delay time.Duration, reason string) *wire.Out {
+// grant raises the limit to what the account allows. REQUIRES: mu.
+func (n *Consumer) grant() wire.ConsumerGrant {
+	n.granted = n.wanted()
+	return wire.ConsumerGrant{Epoch: n.epoch, Messages: n.granted.Messages, Bytes: n.granted.Bytes}
+}
+
+// settleFrame settles ranges; a grant that is due rides on the last of the settles.
+func (n *Consumer) settleFrame(ranges []wire.Range, action Action, delay time.Duration, reason string, last bool) *wire.Out {
 	b := n.heads.Get(0)
 	ms := uint64((delay + time.Millisecond - 1) / time.Millisecond)
-	*b = wire.AppendSettle(*b, ranges, pb.SettleAction(action), ms, reason)
+	var grant *wire.ConsumerGrant
+	if last && n.grantDue() {
+		g := n.grant()
+		grant = &g
+	}
+	*b = wire.AppendSettle(*b, ranges, pb.SettleAction(action), ms, reason, grant)
 	if hook := n.c.hooks.Settled; hook != nil {
 		var records int
 		for _, r := range ranges {

@@ -360,7 +360,10 @@ func TestConsumerGrantArithmetic(t *testing.T) {
 			if o := m.GetOpen(); o != nil {
 				out = append(out, o.GetLimit().GetMessages())
 			}
-			if g := m.GetGrant(); g != nil {
+			if m.GetGrant() != nil {
+				t.Fatal("a frame of its own for a grant that could have ridden on a settle")
+			}
+			if g := m.GetSettle().GetGrant(); g != nil {
 				out = append(out, g.GetLimit().GetMessages())
 			}
 		}

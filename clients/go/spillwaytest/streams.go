@@ -352,22 +352,18 @@ func (b *Broker) onConsume(s *session, m *pb.ConsumeRequest) {
 	q, g := s.q, s.group
 	switch f := m.GetFrame().(type) {
 	case *pb.ConsumeRequest_Grant:
-		if f.Grant.GetEpoch() != s.epoch {
-			s.end(refusal(spillway.KindFenced, q.name, "a grant of another epoch"))
+		if !s.takeGrant(f.Grant) {
 			return
 		}
-		c := credit(f.Grant.GetLimit())
-		if c.Messages < s.granted.Messages || c.Bytes < s.granted.Bytes {
-			s.end(refusal(spillway.KindCreditRegressed, q.name, "a total of credit fell"))
-			return
-		}
-		s.granted = c
 	case *pb.ConsumeRequest_Settle:
 		if g == nil {
 			s.end(refusal(spillway.KindProtocol, q.name, "a settle on a reader"))
 			return
 		}
 		b.settle(s, f.Settle)
+		if g := f.Settle.GetGrant(); g != nil && !s.takeGrant(g) {
+			return
+		}
 	case *pb.ConsumeRequest_Extend:
 		if g == nil {
 			s.end(refusal(spillway.KindProtocol, q.name, "an extend on a reader"))
@@ -395,6 +391,21 @@ func (b *Broker) onConsume(s *session, m *pb.ConsumeRequest) {
 		return
 	}
 	b.pump(q)
+}
+
+// takeGrant takes what a consumer grants.
+func (s *session) takeGrant(g *pb.Grant) bool {
+	if g.GetEpoch() != s.epoch {
+		s.end(refusal(spillway.KindFenced, s.q.name, "a grant of another epoch"))
+		return false
+	}
+	c := credit(g.GetLimit())
+	if c.Messages < s.granted.Messages || c.Bytes < s.granted.Bytes {
+		s.end(refusal(spillway.KindCreditRegressed, s.q.name, "a total of credit fell"))
+		return false
+	}
+	s.granted = c
+	return true
 }
 
 func (b *Broker) settle(s *session, f *pb.Settle) {

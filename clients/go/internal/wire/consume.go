@@ -15,23 +15,9 @@ func (r Range) End() uint64 { return r.First + r.Count }
 
 // AppendRange appends one element of a `ranges` field (number 1).
 func AppendRange(b []byte, r Range) []byte {
-	n := 0
-	if r.First != 0 {
-		n += 1 + varintLen(r.First)
-	}
-	if r.Count != 0 {
-		n += 1 + varintLen(r.Count)
-	}
-	b = append(b, 1<<3|2, byte(n))
-	if r.First != 0 {
-		b = append(b, 1<<3)
-		b = binary.AppendUvarint(b, r.First)
-	}
-	if r.Count != 0 {
-		b = append(b, 2<<3)
-		b = binary.AppendUvarint(b, r.Count)
-	}
-	return b
+	b = append(b, 1<<3|2, byte(fieldLen(r.First)+fieldLen(r.Count)))
+	b = appendField(b, 1, r.First)
+	return appendField(b, 2, r.Count)
 }
 
 func frame(b []byte, field byte, body func([]byte) []byte) []byte {
@@ -47,54 +33,56 @@ func frame(b []byte, field byte, body func([]byte) []byte) []byte {
 	return b[:at+w+n]
 }
 
-// AppendSettle appends a ConsumeRequest that settles the ranges.
-func AppendSettle(b []byte, ranges []Range, action pb.SettleAction, delayMs uint64, reason string) []byte {
+// AppendSettle appends a ConsumeRequest that settles the ranges; a grant, unless it
+// is nil, rides on it.
+func AppendSettle(b []byte, ranges []Range, action pb.SettleAction, delayMs uint64, reason string, grant *ConsumerGrant) []byte {
 	return frame(b, 2, func(b []byte) []byte {
 		for _, r := range ranges {
 			b = AppendRange(b, r)
 		}
-		if action != 0 {
-			b = append(b, 2<<3)
-			b = binary.AppendUvarint(b, uint64(action))
-		}
-		if delayMs != 0 {
-			b = append(b, 3<<3)
-			b = binary.AppendUvarint(b, delayMs)
-		}
+		b = appendField(b, 2, uint64(action))
+		b = appendField(b, 3, delayMs)
 		if reason != "" {
 			b = append(b, 4<<3|2)
 			b = binary.AppendUvarint(b, uint64(len(reason)))
 			b = append(b, reason...)
 		}
+		if grant != nil {
+			b = grant.appendAs(b, 6)
+		}
 		return b
 	})
 }
 
+// ConsumerGrant is what a consumer grants: totals of an epoch.
+type ConsumerGrant struct{ Epoch, Messages, Bytes uint64 }
+
 // AppendConsumerGrant appends a ConsumeRequest that grants up to the totals.
-func AppendConsumerGrant(b []byte, epoch, messages, bytes uint64) []byte {
-	return frame(b, 3, func(b []byte) []byte {
-		if epoch != 0 {
-			b = append(b, 1<<3)
-			b = binary.AppendUvarint(b, epoch)
-		}
-		n := 0
-		if messages != 0 {
-			n += 1 + varintLen(messages)
-		}
-		if bytes != 0 {
-			n += 1 + varintLen(bytes)
-		}
-		b = append(b, 2<<3|2, byte(n))
-		if messages != 0 {
-			b = append(b, 1<<3)
-			b = binary.AppendUvarint(b, messages)
-		}
-		if bytes != 0 {
-			b = append(b, 2<<3)
-			b = binary.AppendUvarint(b, bytes)
-		}
+func AppendConsumerGrant(b []byte, grant ConsumerGrant) []byte { return grant.appendAs(b, 3) }
+
+func (g *ConsumerGrant) appendAs(b []byte, field byte) []byte {
+	// A varint has at most 10 bytes, so both lengths fit into one byte.
+	limit := fieldLen(g.Messages) + fieldLen(g.Bytes)
+	b = append(b, field<<3|2, byte(fieldLen(g.Epoch)+2+limit))
+	b = appendField(b, 1, g.Epoch)
+	b = append(b, 2<<3|2, byte(limit))
+	b = appendField(b, 1, g.Messages)
+	return appendField(b, 2, g.Bytes)
+}
+
+func fieldLen(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + varintLen(v)
+}
+
+func appendField(b []byte, number byte, v uint64) []byte {
+	if v == 0 {
 		return b
-	})
+	}
+	b = append(b, number<<3)
+	return binary.AppendUvarint(b, v)
 }
 
 // DeliveryRun is a run of consecutive offsets in a delivery.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -177,10 +178,15 @@ func FuzzPublishFrame(f *testing.F) {
 
 func TestConsumerFrames(t *testing.T) {
 	ranges := []Range{{0, 1}, {5, 300}, {1 << 40, 1 << 33}}
-	for _, reason := range []string{"", "why", string(make([]byte, 1024))} {
+	grants := []*ConsumerGrant{nil, {9, 1000, 1 << 40}, {math.MaxUint64, math.MaxUint64, math.MaxUint64}, {1, 0, 0}}
+	for i, reason := range []string{"", "why", string(make([]byte, 1024)), ""} {
 		var m pb.ConsumeRequest
-		if err := proto.Unmarshal(AppendSettle(nil, ranges, pb.SettleAction_SETTLE_ACTION_RETRY, 700, reason), &m); err != nil {
+		if err := proto.Unmarshal(AppendSettle(nil, ranges, pb.SettleAction_SETTLE_ACTION_RETRY, 700, reason, grants[i]), &m); err != nil {
 			t.Fatal(err)
+		}
+		if g := m.GetSettle().GetGrant(); (g != nil) != (grants[i] != nil) || g != nil &&
+			(ConsumerGrant{g.GetEpoch(), g.GetLimit().GetMessages(), g.GetLimit().GetBytes()}) != *grants[i] {
+			t.Fatal(g)
 		}
 		s := m.GetSettle()
 		if len(s.GetRanges()) != 3 || s.GetRanges()[2].GetFirstOffset() != 1<<40 || s.GetRanges()[2].GetCount() != 1<<33 ||
@@ -189,7 +195,7 @@ func TestConsumerFrames(t *testing.T) {
 		}
 	}
 	var m pb.ConsumeRequest
-	if err := proto.Unmarshal(AppendConsumerGrant(nil, 9, 1000, 1<<40), &m); err != nil {
+	if err := proto.Unmarshal(AppendConsumerGrant(nil, *grants[1]), &m); err != nil {
 		t.Fatal(err)
 	}
 	if g := m.GetGrant(); g.GetEpoch() != 9 || g.GetLimit().GetMessages() != 1000 || g.GetLimit().GetBytes() != 1<<40 {
