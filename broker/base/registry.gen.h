@@ -162,6 +162,9 @@ inline constexpr uint64_t kMaxHeaderNameBytes = 255u;
 inline constexpr uint64_t kMaxReasonBytes = 1024u;
 // Ranges of offsets that a resuming consumer may state.
 inline constexpr uint64_t kMaxHeldRanges = 10000u;
+// Ranges that a consumer has settled and keeps until a Pong says that the broker took them; past it
+// the oldest are forgotten.
+inline constexpr uint64_t kMaxUnansweredSettleRanges = 4096u;
 // Entries of one page of a list, records of one Peek.
 inline constexpr uint64_t kMaxPageSize = 1000u;
 // Records of one Peek that names no number.

@@ -350,39 +350,6 @@ TEST(BrokerTest, RetriesParksAndReleases) {
   EXPECT_EQ(consumer->received[5].payload, "odd");
 }
 
-TEST(BrokerTest, ADisconnectHandsOverAndAResumeKeepsWhatIsHeld) {
-  TestBroker broker;
-  ASSERT_TRUE(broker.CreateQueue("q", Tuning(pb::DURABILITY_SYNCED)).ok());
-  auto first = broker.Member("q", "g");
-  auto publisher = broker.Publisher("q");
-  PublishAll(broker, *publisher, 0, 10);
-  ASSERT_EQ(first->received.size(), 10u);
-  first->handle.reset();
-  broker.Settle();
-  pb::ConsumeOpen open;
-  open.set_queue("q");
-  auto* group = open.mutable_group();
-  group->set_group("g");
-  auto* held = group->add_held();
-  held->set_first_offset(0);
-  held->set_count(4);
-  auto* beyond = group->add_held();
-  beyond->set_first_offset(100);
-  beyond->set_count(2);
-  open.mutable_limit()->set_messages(100);
-  open.mutable_limit()->set_bytes(1 << 20);
-  auto second = broker.Consumer(open);
-  broker.Settle();
-  ASSERT_EQ(second->received.size(), 6u);
-  EXPECT_EQ(second->received[0].offset, 4u);
-  EXPECT_EQ(second->received[0].attempt, 2u);
-  ASSERT_EQ(second->revoked.size(), 1u);
-  EXPECT_EQ(second->revoked[0].first, 100u);
-  second->Ack({0, 10});
-  broker.Settle();
-  EXPECT_EQ(broker.Stats("q").depth_messages(), 0u);
-}
-
 TEST(BrokerTest, ReadersReplayWithoutDisturbingGroups) {
   TestBroker broker;
   auto tuning = Tuning(pb::DURABILITY_SYNCED);

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func real(t *testing.T, opts ...spillway.TuningOption) (*spillway.Client, string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { checkGoroutines(t) })
-	queue := fmt.Sprintf("%s-%d", t.Name(), time.Now().UnixNano())
+	queue := fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), time.Now().UnixNano())
 	must(c.Admin().CreateQueue(ctx, queue, opts...))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

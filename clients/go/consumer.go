@@ -18,7 +18,8 @@ import (
 //
 // It grants the broker what it has settled plus its maximum in flight, and more
 // whenever half of that is used. When its stream breaks, it reopens it and states
-// which deliveries it still holds, so these are not delivered again.
+// which deliveries it still holds, so these are not delivered again; what was
+// settled and may not have arrived is settled again.
 //
 // Deliveries are extended automatically, half an acknowledgement deadline at a
 // time: those that the application took, until MaxProcessing after it took them;
@@ -63,28 +64,23 @@ type Consumer struct {
 	ready        []*slab // not taken by the application
 	slabs, slabz *slab   // all with open deliveries: first, last
 
-	acks      []wire.Range
-	ackCount  int
-	ackSince  time.Time
-	nacks     []nack
-	extends   []wire.Range
-	extendAt  time.Time
-	pongs     []*pb.Pong
-	idle      bool
-	lingering bool // the sender waits, but only for more acknowledgements
-	drain     *pb.Drain
-	closing   bool
-	ping      pingState
-	events    []func()
-	drainAt   time.Time
-	handlers  map[*Delivery]*handlerContext // under way, where Run is concurrent
-}
-
-type nack struct {
-	action Action
-	delay  time.Duration
-	reason string
-	ranges []wire.Range
+	acks       []wire.Range
+	ackCount   int
+	ackSince   time.Time
+	nacks      []nack
+	unanswered unanswered
+	extends    []wire.Range
+	extendAt   time.Time
+	pongs      []*pb.Pong
+	idle       bool
+	lingering  bool // the sender waits, but only for more acknowledgements
+	drain      *pb.Drain
+	closing    bool
+	closeSent  bool // on this stream
+	ping       pingState
+	events     []func()
+	drainAt    time.Time
+	handlers   map[*Delivery]*handlerContext // under way, where Run is concurrent
 }
 
 // Consumer opens a member of a group. It returns once the broker has opened the

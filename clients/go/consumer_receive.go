@@ -3,6 +3,8 @@ package spillway
 import (
 	"errors"
 	"io"
+	"slices"
+	"sort"
 	"time"
 
 	"spillway.dev/clients/go/internal/wire"
@@ -89,6 +91,13 @@ func (n *Consumer) deliver(_ *stream, sl *slab, f *wire.ConsumeFrame) error {
 	n.track(sl)
 	n.ready = append(n.ready, sl)
 	n.nextStart = sl.deliveries[count-1].Offset + 1
+	if slices.ContainsFunc(f.Runs, func(r wire.DeliveryRun) bool { return r.First < n.unanswered.high }) {
+		runs := make([]wire.Range, len(f.Runs))
+		for i, r := range f.Runs {
+			runs[i] = wire.Range{First: r.First, Count: uint64(r.Count)}
+		}
+		n.unanswered.over(runs) // what became of the earlier delivery must not settle this one
+	}
 	n.signal()
 	if hook := n.c.hooks.Received; hook != nil {
 		b := f.Bytes
@@ -140,6 +149,8 @@ func (n *Consumer) handleFrame(s *stream, m *pb.ConsumeResponse) error {
 			return nil
 		}
 		n.ping.outstanding = false
+		n.unanswered.pong()
+		n.poke()
 		// A consumer sends no credit-bearing frames: the broker has received none,
 		// and has granted nothing.
 		if got := creditFrom(f.Pong.GetReceived()); got != (Credit{}) {
@@ -159,13 +170,18 @@ func (n *Consumer) mismatch(ours, theirs Credit) error {
 
 // revoke takes offsets away from the application. REQUIRES: mu.
 func (n *Consumer) revoke(ranges []*pb.OffsetRange, reason RevokeReason) {
+	cut := make([]wire.Range, len(ranges))
+	for i, r := range ranges {
+		cut[i] = wire.Range{First: r.GetFirstOffset(), Count: r.GetCount()}
+	}
+	// That a settle had arrived before its stream broke is no news to anybody.
+	news := n.unanswered.over(cut)
+	if len(news) == 0 {
+		return
+	}
 	contains := func(o uint64) bool {
-		for _, r := range ranges {
-			if o >= r.GetFirstOffset() && o-r.GetFirstOffset() < r.GetCount() {
-				return true
-			}
-		}
-		return false
+		i := sort.Search(len(news), func(i int) bool { return news[i].End() > o })
+		return i < len(news) && news[i].First <= o
 	}
 	hit := 0
 	for s := n.slabs; s != nil; {
@@ -191,7 +207,10 @@ func (n *Consumer) revoke(ranges []*pb.OffsetRange, reason RevokeReason) {
 		n.c.log.Warn("deliveries were revoked", "queue", n.queue, "group", n.group, "held", hit, "reason", reason)
 	}
 	if hook := n.c.hooks.Revoked; hook != nil {
-		out := rangesFrom(ranges)
+		out := make([]OffsetRange, len(news))
+		for i, r := range news {
+			out[i] = OffsetRange(r)
+		}
 		n.events = append(n.events, func() { hook(n.stream(), out, reason) })
 	}
 }

@@ -39,10 +39,9 @@ func (n *Consumer) send(s *stream) {
 	timer := time.NewTimer(s.heartbeat)
 	defer timer.Stop()
 	pinged := time.Now()
-	closed := false
 	for {
 		n.mu.Lock()
-		out, wait := n.due(&closed, &pinged, s.heartbeat)
+		out, wait := n.due(&pinged, s.heartbeat)
 		if out == nil {
 			n.idle = true
 			n.release()
@@ -75,7 +74,7 @@ func (n *Consumer) send(s *stream) {
 const rangesPerFrame = 4096
 
 // due returns the next frame to send, or how long to wait for one.
-func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration) (any, time.Duration) {
+func (n *Consumer) due(pinged *time.Time, heartbeat time.Duration) (any, time.Duration) {
 	if len(n.pongs) > 0 {
 		m := &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Pong{Pong: n.pongs[0]}}
 		n.pongs = n.pongs[1:]
@@ -83,7 +82,7 @@ func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration)
 	}
 	now := time.Now()
 	wait := heartbeat - now.Sub(*pinged)
-	if !*closed {
+	if !n.closeSent {
 		if out, linger := n.dueSettles(now); out != nil {
 			return out, 0
 		} else if linger > 0 {
@@ -113,17 +112,22 @@ func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration)
 			n.extends = r[k:]
 			return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Extend{Extend: m}}, 0
 		}
-		moving := n.drain != nil && (n.inFlight.Messages == 0 || n.replay != nil || !now.Before(n.drainAt))
-		if n.closing || moving {
-			*closed = true
+		settled := n.inFlight.Messages == 0 && n.unanswered.again.empty()
+		moving := n.drain != nil && (settled || n.replay != nil || !now.Before(n.drainAt))
+		if n.closing && n.unanswered.again.empty() || moving {
+			n.closeSent = true
 			return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Close{Close: &pb.Close{}}}, 0
 		}
+	}
+	if !n.ping.outstanding && (n.unanswered.waits() || n.unanswered.count() >= limitMaxUnansweredSettleRanges/2) {
+		wait = 0 // the Pong lets it settle again, or forget
 	}
 	if wait <= 0 {
 		// Also while other frames flow: it compares the counters under load.
 		*pinged = now
 		n.ping.id++
 		n.ping.outstanding = true
+		n.unanswered.ping()
 		return &pb.ConsumeRequest{Frame: &pb.ConsumeRequest_Ping{Ping: &pb.Ping{
 			Id: n.ping.id, Epoch: n.epoch, Sent: &pb.Credit{}, LimitSeen: &pb.Credit{},
 		}}}, 0
@@ -132,6 +136,9 @@ func (n *Consumer) due(closed *bool, pinged *time.Time, heartbeat time.Duration)
 }
 
 func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duration) {
+	if k, ok := n.unanswered.next(rangesPerFrame); ok {
+		return n.settleFrame(k, false), 0
+	}
 	if len(n.nacks) > 0 {
 		k := &n.nacks[0]
 		r := normalize(k.ranges)
@@ -139,7 +146,8 @@ func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duratio
 		if k.ranges = r[c:]; len(k.ranges) == 0 {
 			n.nacks = n.nacks[1:]
 		}
-		return n.settleFrame(r[:c], k.action, k.delay, k.reason, len(n.nacks)+len(n.acks) == 0), 0
+		n.tellSettled(r[:c])
+		return n.settleFrame(nack{k.action, k.delay, k.reason, r[:c]}, len(n.nacks)+len(n.acks) == 0), 0
 	}
 	if len(n.acks) == 0 {
 		return nil, 0
@@ -152,7 +160,8 @@ func (n *Consumer) dueSettles(now time.Time) (out *wire.Out, linger time.Duratio
 	}
 	r := normalize(n.acks)
 	c := min(len(r), rangesPerFrame)
-	out = n.settleFrame(r[:c], Ack, 0, "", c == len(r))
+	n.tellSettled(r[:c])
+	out = n.settleFrame(nack{action: Ack, ranges: r[:c]}, c == len(r))
 	if c == len(r) {
 		n.acks, n.ackCount = n.acks[:0], 0
 	} else {
@@ -169,23 +178,29 @@ func (n *Consumer) grant() wire.ConsumerGrant {
 }
 
 // settleFrame settles ranges; a grant that is due rides on the last of the settles.
-func (n *Consumer) settleFrame(ranges []wire.Range, action Action, delay time.Duration, reason string, last bool) *wire.Out {
+func (n *Consumer) settleFrame(k nack, last bool) *wire.Out {
+	n.unanswered.add(k)
 	b := n.heads.Get(0)
-	ms := uint64((delay + time.Millisecond - 1) / time.Millisecond)
+	ms := uint64((k.delay + time.Millisecond - 1) / time.Millisecond)
 	var grant *wire.ConsumerGrant
 	if last && n.grantDue() {
 		g := n.grant()
 		grant = &g
 	}
-	*b = wire.AppendSettle(*b, ranges, pb.SettleAction(action), ms, reason, grant)
-	if hook := n.c.hooks.Settled; hook != nil {
-		var records int
-		for _, r := range ranges {
-			records += int(r.Count)
-		}
-		n.events = append(n.events, func() { hook(n.stream(), records, len(ranges)) })
-	}
+	*b = wire.AppendSettle(*b, k.ranges, pb.SettleAction(k.action), ms, k.reason, grant)
 	return n.frame(b)
+}
+
+func (n *Consumer) tellSettled(ranges []wire.Range) {
+	hook := n.c.hooks.Settled
+	if hook == nil {
+		return
+	}
+	count, records := len(ranges), 0
+	for _, r := range ranges {
+		records += int(r.Count)
+	}
+	n.events = append(n.events, func() { hook(n.stream(), records, count) })
 }
 
 func (n *Consumer) frame(b *[]byte) *wire.Out {

@@ -3,7 +3,6 @@ package spillway
 import (
 	"errors"
 	"io"
-	"slices"
 	"time"
 
 	"spillway.dev/clients/go/internal/wire"
@@ -59,55 +58,12 @@ func (n *Consumer) ackUrgent() bool {
 func (n *Consumer) addNack(offset uint64, action Action, delay time.Duration, reason string) {
 	for i := range n.nacks {
 		k := &n.nacks[i]
-		if k.action == action && k.delay == delay && k.reason == reason {
+		if k.is(action, delay, reason) {
 			k.ranges = addOffset(k.ranges, offset)
 			return
 		}
 	}
 	n.nacks = append(n.nacks, nack{action, delay, reason, []wire.Range{{First: offset, Count: 1}}})
-}
-
-func addOffset(ranges []wire.Range, offset uint64) []wire.Range {
-	if l := len(ranges); l > 0 && ranges[l-1].End() == offset {
-		ranges[l-1].Count++
-		return ranges
-	}
-	return append(ranges, wire.Range{First: offset, Count: 1})
-}
-
-// normalize sorts ranges and joins those that touch.
-func normalize(ranges []wire.Range) []wire.Range {
-	sorted := true
-	for i := 1; i < len(ranges); i++ {
-		if ranges[i].First <= ranges[i-1].End() {
-			sorted = false
-			break
-		}
-	}
-	if sorted {
-		return ranges
-	}
-	slices.SortFunc(ranges, func(a, b wire.Range) int {
-		switch {
-		case a.First < b.First:
-			return -1
-		case a.First > b.First:
-			return 1
-		}
-		return 0
-	})
-	out := ranges[:1]
-	for _, r := range ranges[1:] {
-		last := &out[len(out)-1]
-		if r.First <= last.End() {
-			if r.End() > last.End() {
-				last.Count = r.End() - last.First
-			}
-		} else {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // leave takes a delivery out of what is in flight. REQUIRES: mu.
@@ -206,8 +162,9 @@ func (n *Consumer) autoExtend() {
 	}
 }
 
-// held are the offsets that this consumer answers for: what is open, and what was
-// settled but not sent. REQUIRES: mu.
+// held are the offsets that this consumer answers for: what is open, what was
+// settled but not sent, and of what is unanswered as much as the broker lets it
+// state. REQUIRES: mu.
 func (n *Consumer) held() []wire.Range {
 	var out []wire.Range
 	for s := n.slabs; s != nil; s = s.nxt {
@@ -221,5 +178,7 @@ func (n *Consumer) held() []wire.Range {
 	for _, k := range n.nacks {
 		out = append(out, k.ranges...)
 	}
-	return normalize(out)
+	out = normalize(out)
+	n.unanswered.trim(max(0, limitMaxHeldRanges-len(out)))
+	return normalize(n.unanswered.ranges(out))
 }

@@ -26,6 +26,7 @@ func (n *Consumer) openFrame() *pb.ConsumeOpen {
 		return o
 	}
 	t := &pb.GroupTarget{Group: n.group, Mode: pb.GroupMode(n.opt.mode), Start: n.opt.start}
+	n.unanswered.broke()
 	held := n.held()
 	for _, r := range held[:min(len(held), limitMaxHeldRanges)] {
 		t.Held = append(t.Held, &pb.OffsetRange{FirstOffset: r.First, Count: r.Count})
@@ -99,7 +100,7 @@ func (n *Consumer) adopt(o *pb.ConsumeOpened) {
 			r.stop = &pb.Stop{Position: &pb.Stop_Offset{Offset: o.GetTailOffset()}}
 		}
 	}
-	n.drain, n.pongs, n.extends = nil, nil, nil
+	n.drain, n.pongs, n.extends, n.closeSent = nil, nil, nil, false
 	n.ping.outstanding = false
 	n.up = true
 	if hook := n.c.hooks.Opened; hook != nil {
@@ -126,6 +127,9 @@ func (n *Consumer) run(s *stream) {
 		for {
 			n.mu.Lock()
 			n.up = false
+			if err == nil && n.closeSent {
+				n.unanswered.finished()
+			}
 			drain := n.drain
 			n.drain = nil
 			closing, ended := n.closing, n.err != nil

@@ -57,6 +57,8 @@ const (
 	limitMaxReasonBytes = 1024
 	// Ranges of offsets that a resuming consumer may state.
 	limitMaxHeldRanges = 10000
+	// Ranges that a consumer has settled and keeps until a Pong says that the broker took them; past it the oldest are forgotten.
+	limitMaxUnansweredSettleRanges = 4096
 	// Entries of one page of a list, records of one Peek.
 	limitMaxPageSize = 1000
 	// Records of one Peek that names no number.

@@ -1759,9 +1759,11 @@ type GroupTarget struct {
 	Mode GroupMode `protobuf:"varint,2,opt,name=mode,proto3,enum=spillway.v1.GroupMode" json:"mode,omitempty"`
 	// Where a group that does not exist yet begins. Default: earliest.
 	Start *Start `protobuf:"bytes,3,opt,name=start,proto3" json:"start,omitempty"`
-	// On resume: offsets that the client still holds, unsettled. They stay in
-	// flight for it and do not count in the new epoch's totals. Those that went to
-	// others meanwhile come back in a Revoke. At most 10,000 ranges.
+	// On resume: offsets that the client still holds, unsettled, or settled without
+	// knowing whether that arrived. They stay in flight for it and do not count in
+	// the new epoch's totals. Those that went to others meanwhile, or were settled
+	// before, come back in a Revoke, which precedes the Pong to a Ping that was sent
+	// after Opened. At most 10,000 ranges.
 	Held          []*OffsetRange `protobuf:"bytes,4,rep,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -239,6 +239,12 @@ func (b *Broker) BreakAfterNext(name string, n int) {
 	b.with(name, func(q *queue) { q.breaks = n })
 }
 
+// BreakAtSettle breaks the stream of a queue's next Settle: after that was taken, or
+// before, as if it had been lost on the way.
+func (b *Broker) BreakAtSettle(name string, taken bool) {
+	b.with(name, func(q *queue) { q.breakAtSettle, q.takeSettle = true, taken })
+}
+
 // ForgetProducers makes the queue forget what its producers sent, as a broker
 // would that kept it in memory and was restarted.
 func (b *Broker) ForgetProducers(name string) {

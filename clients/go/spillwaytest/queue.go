@@ -31,6 +31,8 @@ type queue struct {
 	refusals     int
 	refusal      *spillway.Error
 	breaks       int
+
+	breakAtSettle, takeSettle bool
 }
 
 type record struct {

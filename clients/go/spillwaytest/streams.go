@@ -360,7 +360,15 @@ func (b *Broker) onConsume(s *session, m *pb.ConsumeRequest) {
 			s.end(refusal(spillway.KindProtocol, q.name, "a settle on a reader"))
 			return
 		}
-		b.settle(s, f.Settle)
+		breaks := q.breakAtSettle
+		q.breakAtSettle = false
+		if !breaks || q.takeSettle {
+			b.settle(s, f.Settle)
+		}
+		if breaks {
+			s.end(status.Error(codes.Unavailable, "the stream was broken by the test"))
+			return
+		}
 		if g := f.Settle.GetGrant(); g != nil && !s.takeGrant(g) {
 			return
 		}

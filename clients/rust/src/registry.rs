@@ -168,6 +168,8 @@ pub const LIMIT_MAX_HEADER_NAME_BYTES: u64 = 255;
 pub const LIMIT_MAX_REASON_BYTES: u64 = 1_024;
 /// Ranges of offsets that a resuming consumer may state.
 pub const LIMIT_MAX_HELD_RANGES: u64 = 10_000;
+/// Ranges that a consumer has settled and keeps until a Pong says that the broker took them; past it the oldest are forgotten.
+pub const LIMIT_MAX_UNANSWERED_SETTLE_RANGES: u64 = 4_096;
 /// Entries of one page of a list, records of one Peek.
 pub const LIMIT_MAX_PAGE_SIZE: u64 = 1_000;
 /// Records of one Peek that names no number.

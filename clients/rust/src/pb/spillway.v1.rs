@@ -846,9 +846,11 @@ pub struct GroupTarget {
     /// Where a group that does not exist yet begins. Default: earliest.
     #[prost(message, optional, tag = "3")]
     pub start: ::core::option::Option<Start>,
-    /// On resume: offsets that the client still holds, unsettled. They stay in
-    /// flight for it and do not count in the new epoch's totals. Those that went to
-    /// others meanwhile come back in a Revoke. At most 10,000 ranges.
+    /// On resume: offsets that the client still holds, unsettled, or settled without
+    /// knowing whether that arrived. They stay in flight for it and do not count in
+    /// the new epoch's totals. Those that went to others meanwhile, or were settled
+    /// before, come back in a Revoke, which precedes the Pong to a Ping that was sent
+    /// after Opened. At most 10,000 ranges.
     #[prost(message, repeated, tag = "4")]
     pub held: ::prost::alloc::vec::Vec<OffsetRange>,
 }
