@@ -20,14 +20,21 @@ func (n *Consumer) wanted() Credit {
 	}
 }
 
-// grantDue says that the limit should rise: half of it is used, or nothing is left
-// to settle, or the largest message would not fit. REQUIRES: mu.
-func (n *Consumer) grantDue() bool {
+// more is by how much the limit may rise now. REQUIRES: mu.
+func (n *Consumer) more() Credit {
 	if n.closing || n.drain != nil {
-		return false
+		return Credit{}
 	}
 	w := n.wanted()
-	dm, db := sub(w.Messages, n.granted.Messages), sub(w.Bytes, n.granted.Bytes)
+	return Credit{sub(w.Messages, n.granted.Messages), sub(w.Bytes, n.granted.Bytes)}
+}
+
+// grantDue says that raising the limit is worth a frame of its own: half of it is
+// used, or nothing is left to settle, or the largest message would not fit.
+// REQUIRES: mu.
+func (n *Consumer) grantDue() bool {
+	more := n.more()
+	dm, db := more.Messages, more.Bytes
 	if dm == 0 && db == 0 {
 		return false
 	}
@@ -177,13 +184,15 @@ func (n *Consumer) grant() wire.ConsumerGrant {
 	return wire.ConsumerGrant{Epoch: n.epoch, Messages: n.granted.Messages, Bytes: n.granted.Bytes}
 }
 
-// settleFrame settles ranges; a grant that is due rides on the last of the settles.
+// settleFrame settles ranges. On the last of the settles rides what may be granted,
+// however little: an application that keeps the rest and waits for more settles
+// nothing else that could bring it.
 func (n *Consumer) settleFrame(k nack, last bool) *wire.Out {
 	n.unanswered.add(k)
 	b := n.heads.Get(0)
 	ms := uint64((k.delay + time.Millisecond - 1) / time.Millisecond)
 	var grant *wire.ConsumerGrant
-	if last && n.grantDue() {
+	if last && n.more() != (Credit{}) {
 		g := n.grant()
 		grant = &g
 	}
