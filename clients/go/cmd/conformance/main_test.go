@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
+	spillway "spillway.dev/clients/go"
 	"spillway.dev/clients/go/spillwaytest"
 )
 
@@ -44,6 +47,29 @@ func TestDriver(t *testing.T) {
 		out, _ := json.Marshal(d.answer(&c))
 		if !strings.Contains(string(out), step.want) {
 			t.Fatalf("%s\ngave %s\nnot  %s", step.in, out, step.want)
+		}
+	}
+}
+
+// The driver's payloads are those of every other driver.
+func TestVectorsOfPayloads(t *testing.T) {
+	text, err := os.ReadFile("../../../../tests/vectors/payloads.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Seed         uint64
+		Record, Size int
+		Head, Fnv    string
+	}
+	if err := json.Unmarshal(text, &cases); err != nil || len(cases) == 0 {
+		t.Fatal(err, len(cases))
+	}
+	for _, v := range cases {
+		m := (&command{Seed: v.Seed, Size: &v.Size}).record(v.Record)
+		shown := show(&spillway.Delivery{Payload: m.Payload})
+		if shown["fnv"] != v.Fnv || shown["size"] != v.Size || !strings.HasPrefix(hex.EncodeToString(m.Payload), v.Head) {
+			t.Errorf("%+v: %v", v, shown)
 		}
 	}
 }
