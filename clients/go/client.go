@@ -200,6 +200,7 @@ func (c *Client) awaitReady(ctx context.Context, d time.Duration) error {
 // stream is one open bidirectional call.
 type stream struct {
 	grpc.ClientStream
+	queue  string
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -262,7 +263,7 @@ var (
 	consumeDesc = &grpc.StreamDesc{StreamName: "Consume", ServerStreams: true, ClientStreams: true}
 )
 
-func (c *Client) openStream(ctx context.Context, desc *grpc.StreamDesc) (*stream, error) {
+func (c *Client) openStream(ctx context.Context, desc *grpc.StreamDesc, queue string) (*stream, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	method := pb.Broker_Publish_FullMethodName
 	if desc == consumeDesc {
@@ -273,18 +274,23 @@ func (c *Client) openStream(ctx context.Context, desc *grpc.StreamDesc) (*stream
 		cancel(err)
 		return nil, fromStatus(err, nil)
 	}
-	return &stream{ClientStream: s, ctx: ctx, cancel: cancel, started: time.Now()}, nil
+	return &stream{ClientStream: s, queue: queue, ctx: ctx, cancel: cancel, started: time.Now()}, nil
 }
 
 // end explains why RecvMsg or SendMsg of the stream failed with err; io.EOF of
-// RecvMsg (the end with OK) stays itself.
+// RecvMsg (the end with OK) stays itself. The queue is known here, even where a
+// refusal does not name it.
 func (s *stream) end(err error) error {
 	if s.ctx.Err() != nil {
 		if cause := context.Cause(s.ctx); cause != nil && cause != context.Canceled {
 			return cause
 		}
 	}
-	return fromStatus(err, s.Trailer())
+	err = fromStatus(err, s.Trailer())
+	if e, ok := err.(*Error); ok && e.Queue == "" {
+		e.Queue = s.queue
+	}
+	return err
 }
 
 // retryBudget bounds the retries of all streams of a client together: when it is

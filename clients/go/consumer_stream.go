@@ -45,7 +45,7 @@ func (n *Consumer) openFrame() *pb.ConsumeOpen {
 }
 
 func (n *Consumer) open(ctx context.Context) (*stream, error) {
-	s, err := n.c.openStream(n.ctx, consumeDesc)
+	s, err := n.c.openStream(n.ctx, consumeDesc, n.queue)
 	if err != nil {
 		return nil, err
 	}

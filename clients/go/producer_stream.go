@@ -13,7 +13,7 @@ import (
 
 // open makes a stream and takes over its account. ctx bounds the opening only.
 func (p *Producer) open(ctx context.Context) (*stream, error) {
-	s, err := p.c.openStream(p.ctx, publishDesc)
+	s, err := p.c.openStream(p.ctx, publishDesc, p.queue)
 	if err != nil {
 		return nil, err
 	}
