@@ -227,7 +227,10 @@ func (d *driver) do(ctx context.Context, c *command) (answer, error) {
 		return answer{"parked": parked}, nil
 	case "release_parked":
 		n, err := d.client.Admin().ReleaseParked(ctx, c.Queue, c.Group)
-		return answer{"released": n}, err
+		if err != nil {
+			return nil, err
+		}
+		return answer{"released": n}, nil
 	case "close":
 		return nil, d.close(ctx, c.On)
 	}
