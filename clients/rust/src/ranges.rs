@@ -86,8 +86,29 @@ impl Gathered {
     pub(crate) fn extend(&mut self, ranges: impl IntoIterator<Item = OffsetRange>) {
         for range in ranges {
             self.count += range.count;
-            self.ranges.push(range);
+            match self.ranges.last_mut() {
+                Some(last) if last.end() == range.first => last.count += range.count,
+                _ => self.ranges.push(range),
+            }
         }
+    }
+
+    /// How many ranges there are.
+    pub(crate) fn ranges(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Makes as few ranges of them as there can be.
+    pub(crate) fn join(&mut self) {
+        normalize(&mut self.ranges);
+        self.count = self.ranges.iter().map(|r| r.count).sum();
+    }
+
+    /// REQUIRES: `cut` is normalized.
+    pub(crate) fn remove(&mut self, cut: &[OffsetRange]) {
+        normalize(&mut self.ranges);
+        self.ranges = without(&self.ranges, cut);
+        self.count = self.ranges.iter().map(|r| r.count).sum();
     }
 
     /// In no order.
@@ -115,9 +136,47 @@ pub(crate) fn normalize(ranges: &mut Vec<OffsetRange>) {
     ranges.truncate(kept + 1);
 }
 
+/// What of `ranges` is not in `cut`; both are normalized.
+pub(crate) fn without(ranges: &[OffsetRange], cut: &[OffsetRange]) -> Vec<OffsetRange> {
+    let mut out = Vec::with_capacity(ranges.len());
+    let mut from = 0;
+    let mut keep = |first: u64, end: u64| {
+        if first < end {
+            let count = end - first;
+            out.push(OffsetRange { first, count });
+        }
+    };
+    for r in ranges {
+        from += cut[from..].partition_point(|c| c.end() <= r.first);
+        let mut at = r.first;
+        for c in cut[from..].iter().take_while(|c| c.first < r.end()) {
+            keep(at, c.first);
+            at = at.max(c.end());
+        }
+        keep(at, r.end());
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn takes_ranges_out() {
+        let ranges = [range(0, 5), range(7, 3), range(20, 10)];
+        let cut = [
+            range(1, 1),
+            range(4, 5),
+            range(12, 3),
+            range(20, 2),
+            range(25, 9),
+        ];
+        let rest = [range(0, 1), range(2, 2), range(9, 1), range(22, 3)];
+        assert_eq!(without(&ranges, &cut), rest);
+        assert_eq!(without(&ranges, &[]), ranges);
+        assert_eq!(without(&ranges, &[range(0, 50)]), []);
+    }
 
     fn range(first: u64, count: u64) -> OffsetRange {
         OffsetRange { first, count }

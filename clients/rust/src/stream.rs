@@ -270,9 +270,15 @@ impl Heart {
         }
     }
 
-    pub(crate) fn pong(&mut self, pong: &pb::Pong, epoch: u64) -> Result<(), Error> {
+    /// A ping waits for its pong.
+    pub(crate) fn asking(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// True if it answers the last ping.
+    pub(crate) fn pong(&mut self, pong: &pb::Pong, epoch: u64) -> Result<bool, Error> {
         let Some((_, sent, limit)) = self.waiting.take_if(|w| w.0 == pong.id) else {
-            return Ok(());
+            return Ok(false);
         };
         if pong.epoch != epoch {
             let e = Error::protocol("a pong of another epoch");
@@ -286,7 +292,7 @@ impl Heart {
         if !limit.within(granted) {
             return Err(mismatch("pong.limit", limit, granted));
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -18,10 +18,12 @@ use bytes::Bytes;
 
 use super::delivery::Nack;
 use super::slab::{Clock, Slab, State};
+use super::unanswered::{Nacks, Unanswered};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::pb;
 use crate::ranges::{Gathered, OffsetRange};
+use crate::registry;
 use crate::stream::{Heart, Pen};
 use crate::types::{Credit, Mode, Position};
 
@@ -66,12 +68,6 @@ pub(crate) struct Draining {
 }
 
 #[derive(Debug)]
-struct Nacks {
-    how: Nack,
-    offsets: Gathered,
-}
-
-#[derive(Debug)]
 pub(crate) struct Core {
     pub pen: Arc<Pen>,
     pub attempt: u64,
@@ -111,6 +107,7 @@ pub(crate) struct Core {
     acks: Gathered,
     ack_since: Instant,
     nacks: VecDeque<Nacks>,
+    pub(super) unanswered: Unanswered,
     extends: Gathered,
     extend_at: Instant,
     control: VecDeque<Bytes>,
@@ -150,6 +147,7 @@ impl Core {
             acks: Gathered::default(),
             ack_since: now,
             nacks: VecDeque::new(),
+            unanswered: Unanswered::default(),
             extends: Gathered::default(),
             extend_at: now,
             control: VecDeque::new(),
@@ -290,15 +288,19 @@ impl Core {
         Duration::from_millis(self.tuning.ack_deadline_ms.unwrap_or_default().max(2)) / 2
     }
 
-    /// The offsets that this consumer answers for: what is open, and what was settled but
-    /// not sent.
-    fn held(&self) -> Vec<OffsetRange> {
+    /// The offsets that this consumer answers for: what is open, what was settled but not
+    /// sent, and of what is unanswered as much as the broker lets it state.
+    fn held(&mut self) -> Vec<OffsetRange> {
         let mut held = Gathered::default();
         for slab in self.slabs.values() {
             slab.each_open(|_, offset, _| held.push(offset));
         }
         let settled = self.nacks.iter().map(|n| &n.offsets).chain([&self.acks]);
         held.extend(settled.flat_map(Gathered::iter));
+        held.join();
+        let most = registry::LIMIT_MAX_HELD_RANGES as usize;
+        self.unanswered.trim(most.saturating_sub(held.ranges()));
+        held.extend(self.unanswered.ranges());
         held.take(usize::MAX)
     }
 

@@ -5,6 +5,7 @@ mod delivery;
 mod run;
 mod slab;
 pub(crate) mod task;
+mod unanswered;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -234,7 +234,10 @@ impl Shared {
 
     /// The broker ended the stream.
     fn over(&self, error: Option<Error>) -> Ended {
-        let core = self.core.lock().unwrap();
+        let mut core = self.core.lock().unwrap();
+        if error.is_none() && core.close_sent {
+            core.unanswered.finished();
+        }
         let error = error
             .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "the broker ended the stream"));
         if core.closing.is_some() && error.is_retryable() {

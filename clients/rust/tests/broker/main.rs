@@ -1,5 +1,6 @@
 //! Against the real broker, at the path in SPILLWAYD; without it the tests pass unseen.
 
+mod proxy;
 mod recovery;
 mod settling;
 mod spillwayd;

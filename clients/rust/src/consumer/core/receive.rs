@@ -8,11 +8,11 @@ use crate::consumer::slab::Slab;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::pb::{self, consume_response::Frame};
-use crate::ranges;
+use crate::ranges::{self, OffsetRange};
 use crate::registry;
 use crate::stream::mismatch;
 use crate::types::{Credit, GapReason, Mode, RevokeReason};
-use crate::wire::{ConsumeEvent, DeliveryFrame};
+use crate::wire::{ConsumeEvent, DeliveryFrame, Run};
 
 impl Core {
     /// A new epoch: its totals start from 0, and what is held stays held.
@@ -93,6 +93,17 @@ impl Core {
             return Ok(());
         };
         self.next_offset = last.first_offset + u64::from(last.count);
+        let may_have = |r: &Run| self.unanswered.may_have(r.first_offset);
+        if frame.runs.iter().any(may_have) {
+            let range = |r: &Run| OffsetRange {
+                first: r.first_offset,
+                count: u64::from(r.count),
+            };
+            let mut again: Vec<_> = frame.runs.iter().map(range).collect();
+            ranges::normalize(&mut again);
+            // What became of the earlier delivery must not settle this one.
+            self.unanswered.over(&again);
+        }
         self.clock.tick(now);
         if self.in_flight.messages == 0 {
             self.clock.active_now(); // the application had nothing to take
@@ -145,7 +156,12 @@ impl Core {
                 self.control.push_back(super::send::frame(frame));
                 self.pen.wake();
             }
-            Frame::Pong(p) => self.heart.pong(&p, self.epoch)?,
+            Frame::Pong(p) => {
+                if self.heart.pong(&p, self.epoch)? {
+                    self.unanswered.pong();
+                    self.pen.wake(); // to settle again
+                }
+            }
             Frame::Opened(_) => return Err(Error::protocol("a second opened")),
             Frame::Delivery(_) => return Err(Error::protocol("a frame with two contents")),
         }
@@ -172,14 +188,18 @@ impl Core {
 
     /// Takes offsets away from the application.
     pub(super) fn revoke(&mut self, ranges: &[pb::OffsetRange], reason: Option<RevokeReason>) {
-        let ranges = ranges::from_pb(ranges);
-        let mut sorted = ranges.clone();
+        let mut sorted = ranges::from_pb(ranges);
         ranges::normalize(&mut sorted);
+        // That a settle had arrived before its stream broke is no news to anybody.
+        let ranges = self.unanswered.over(&sorted);
+        if ranges.is_empty() {
+            return;
+        }
         let mut hit = Vec::new();
         for slab in self.slabs.values() {
             slab.each_open(|index, offset, _| {
-                let i = sorted.partition_point(|r| r.end() <= offset);
-                if sorted.get(i).is_some_and(|r| r.first <= offset) {
+                let i = ranges.partition_point(|r| r.end() <= offset);
+                if ranges.get(i).is_some_and(|r| r.first <= offset) {
                     hit.push((slab.clone(), index));
                 }
             });

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Core, Target};
+use super::{Core, Nack, Target};
 use crate::pb::{self, consume_request::Frame};
 use crate::ranges::OffsetRange;
 use crate::registry;
@@ -37,6 +37,7 @@ impl Core {
         self.received = Credit::default();
         let target = match self.options.target.clone() {
             Target::Group { group, mode, start } => {
+                self.unanswered.broke();
                 let mut held = self.held();
                 if held.len() > registry::LIMIT_MAX_HELD_RANGES as usize {
                     // They go to others: not to be settled here.
@@ -113,12 +114,16 @@ impl Core {
             if let Some(draining) = self.draining {
                 at(draining.move_at);
             }
-            if self.closing.is_some() || self.moving(now) {
+            let settled = !self.unanswered.settles_again();
+            if (self.closing.is_some() && settled) || self.moving(now) {
                 self.close_sent = true;
                 return Next::Write(frame(Frame::Close(pb::Close {})));
             }
         }
-        if self.heart.due {
+        // A Pong lets it settle again, or forget.
+        let asks = !self.heart.asking() && self.unanswered.wants_pong();
+        if self.heart.due || asks {
+            self.unanswered.ping();
             // A consumer sends no frames that cost credit, and is granted none.
             let nothing = Credit::default();
             let ping = self.heart.ping(self.epoch, nothing, nothing);
@@ -129,18 +134,22 @@ impl Core {
 
     /// Settling here goes on for half of the drain's time; then with what is held.
     fn moving(&self, now: Instant) -> bool {
+        let settled = self.in_flight.messages == 0 && !self.unanswered.settles_again();
         self.draining
-            .is_some_and(|d| self.in_flight.messages == 0 || self.is_reader() || now >= d.move_at)
+            .is_some_and(|d| settled || self.is_reader() || now >= d.move_at)
     }
 
     fn due_settle(&mut self, now: Instant) -> Due {
+        if let Some((how, ranges)) = self.unanswered.next(RANGES_PER_FRAME) {
+            return self.settle_frame(how.as_ref(), ranges);
+        }
         if let Some(mut nacks) = self.nacks.pop_front() {
             let ranges = nacks.offsets.take(RANGES_PER_FRAME);
-            let settle = nacks.how.to_settle(to_pb(ranges));
+            let how = nacks.how.clone();
             if !nacks.offsets.is_empty() {
                 self.nacks.push_front(nacks);
             }
-            return self.settle_frame(settle);
+            return self.settle_frame(Some(&how), ranges);
         }
         if self.acks.is_empty() {
             return Due::Nothing;
@@ -149,16 +158,22 @@ impl Core {
         if !self.ack_urgent() && now < linger_until {
             return Due::At(linger_until);
         }
-        let ranges = to_pb(self.acks.take(RANGES_PER_FRAME));
-        self.settle_frame(pb::Settle {
-            ranges,
-            action: pb::SettleAction::Ack as i32,
-            ..Default::default()
-        })
+        let ranges = self.acks.take(RANGES_PER_FRAME);
+        self.settle_frame(None, ranges)
     }
 
     /// A grant that is due rides on the last settle.
-    fn settle_frame(&mut self, mut settle: pb::Settle) -> Due {
+    fn settle_frame(&mut self, how: Option<&Nack>, ranges: Vec<OffsetRange>) -> Due {
+        self.unanswered.add(how, &ranges);
+        let ranges = to_pb(ranges);
+        let mut settle = match how {
+            Some(how) => how.to_settle(ranges),
+            None => pb::Settle {
+                ranges,
+                action: pb::SettleAction::Ack as i32,
+                ..Default::default()
+            },
+        };
         if self.acks.is_empty() && self.nacks.is_empty() {
             settle.grant = self.due_grant();
         }

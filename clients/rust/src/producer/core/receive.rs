@@ -137,7 +137,9 @@ impl Core {
                 self.control.push_back(super::send::frame(frame));
                 self.pen.wake();
             }
-            Frame::Pong(p) => self.heart.pong(&p, self.epoch)?,
+            Frame::Pong(p) => {
+                self.heart.pong(&p, self.epoch)?;
+            }
             Frame::Opened(_) => return Err(Error::protocol("a second opened")),
         }
         Ok(())

@@ -38,6 +38,112 @@ fn resumes_with_what_is_held() {
     assert_eq!(s.grant.unwrap().limit.unwrap().messages, 10);
 }
 
+fn held(open: pb::ConsumeOpen) -> Vec<pb::OffsetRange> {
+    match open.target {
+        Some(pb::consume_open::Target::Group(g)) => g.held,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn settles_under_way_when_the_stream_breaks_are_settled_again() {
+    let mut t = Test::group(10);
+    let d = t.deliver(&[0, 1, 2, 3, 4, 5, 6, 7]);
+    for d in &d[..4] {
+        t.ack(d);
+    }
+    t.settle(&d[5], Some(Nack::retry("x")));
+    t.settle(&d[6], Some(Nack::park("y")));
+    assert_eq!(std::iter::from_fn(|| t.after(1).frame()).count(), 3);
+    t.core.events.clear();
+    // The next stream does not open; the one after does.
+    assert_eq!(held(t.open()), ranges(&[(0, 8)]));
+    let open = t.open();
+    assert_eq!(open.limit.unwrap().messages, 8, "two are in hand");
+    assert_eq!(held(open), ranges(&[(0, 8)]));
+    // First it asks what the broker had settled: that is no news to the application.
+    let Some(Out::Ping(ping)) = t.frame() else {
+        panic!("no ping");
+    };
+    t.ack(&d[7]);
+    assert!(matches!(t.after(1).frame(), Some(Out::Settle(_))));
+    assert_eq!(t.frame(), None);
+    let revoke = pb::Revoke {
+        ranges: ranges(&[(0, 2), (5, 1)]),
+        reason: RevokeReason::Stale.to_pb(),
+        partition: 0,
+    };
+    t.receive(In::Revoke(revoke)).unwrap();
+    let told = |e: &Event| matches!(e, Event::Revoked { .. });
+    assert!(!t.core.events.iter().any(told));
+    let pong = |id| {
+        In::Pong(pb::Pong {
+            id,
+            epoch: EPOCH,
+            ..Default::default()
+        })
+    };
+    t.receive(pong(ping.id)).unwrap();
+    let again: Vec<_> = std::iter::from_fn(|| t.frame())
+        .map(|f| match f {
+            Out::Settle(s) => (s.ranges, s.action, s.reason),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        (ranges(&[(6, 1)]), pb::SettleAction::Park as i32, "y".into()),
+        (ranges(&[(2, 2)]), pb::SettleAction::Ack as i32, "".into()),
+    ];
+    assert_eq!(again, expected);
+    // Nothing is stated any more once it is answered.
+    t.core.heart.due = true;
+    let Some(Out::Ping(ping)) = t.frame() else {
+        panic!("no ping");
+    };
+    t.receive(pong(ping.id)).unwrap();
+    assert_eq!(held(t.open()), ranges(&[(4, 1)]));
+}
+
+#[test]
+fn a_new_attempt_is_not_settled_by_the_old_one() {
+    let mut t = Test::group(10);
+    let d = t.deliver(&[0, 1]);
+    t.settle(&d[0], Some(Nack::retry("x")));
+    assert!(matches!(t.frame(), Some(Out::Settle(_))));
+    let again = t.deliver(&[0]);
+    assert_eq!(held(t.open()), ranges(&[(0, 2)]));
+    assert_eq!(t.frame(), None, "it is held, and not settled");
+    t.ack(&again[0]);
+    t.ack(&d[1]);
+    let Some(Out::Settle(s)) = t.frame() else {
+        panic!("no settle");
+    };
+    let ack = pb::SettleAction::Ack as i32;
+    assert_eq!((s.ranges, s.action), (ranges(&[(0, 2)]), ack));
+}
+
+#[test]
+fn a_close_waits_until_all_is_settled_again() {
+    let mut t = Test::group(10);
+    let d = t.deliver(&[0]);
+    t.ack(&d[0]);
+    assert!(matches!(t.frame(), Some(Out::Settle(_))));
+    t.open();
+    t.core.closing = Some(t.now);
+    let Some(Out::Ping(ping)) = t.frame() else {
+        panic!("no ping");
+    };
+    assert_eq!(t.frame(), None);
+    t.receive(In::Pong(pb::Pong {
+        id: ping.id,
+        epoch: EPOCH,
+        ..Default::default()
+    }))
+    .unwrap();
+    assert!(matches!(t.frame(), Some(Out::Settle(_))));
+    assert_eq!(t.frame(), Some(Out::Close(pb::Close {})));
+}
+
 #[test]
 fn holds_no_more_ranges_than_may_be_stated() {
     let mut t = Test::group(20_000);
@@ -140,6 +246,7 @@ fn a_drain_lets_settles_through_for_half_its_time() {
             t.after(500);
         }
         assert_eq!(t.frame(), Some(Out::Close(pb::Close {})));
+        t.core.unanswered.finished(); // the broker ended the stream without an error
         let held = match t.open().target {
             Some(pb::consume_open::Target::Group(g)) => g.held,
             other => panic!("{other:?}"),
