@@ -249,6 +249,9 @@ class Broker {
   // cursors; `done` when all of it is durable (or the deadline passed).
   virtual void Drain(std::function<void()> done) = 0;
 
+  // The moment at which what is called next happens: records that arrive are stamped
+  // with it. Call it before the first event of a batch.
+  virtual void SetNow(const Now& now) = 0;
   // Processes everything that came since the last batch.
   virtual void RunBatch(const Now& now) = 0;
   // When RunBatch is due at the latest; max() if nothing is.

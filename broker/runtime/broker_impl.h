@@ -52,6 +52,7 @@ class BrokerImpl final : public Broker, public LaneEnv {
   Observed Observe() const override;
 
   void Drain(std::function<void()> done) override;
+  void SetNow(const Now& at) override { now = at; }
   void RunBatch(const Now& now) override;
   MonoNanos next_deadline() const override;
   void Post(std::function<void()> f) override { inbox_.Push(std::move(f)); }

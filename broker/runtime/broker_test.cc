@@ -385,6 +385,27 @@ TEST(BrokerTest, ReadersReplayWithoutDisturbingGroups) {
   EXPECT_EQ(refused->closed->head, 1'000u);
 }
 
+// The time of a record is that of its arrival, not of the batch before it.
+TEST(BrokerTest, RecordsAreStampedWhenTheyArrive) {
+  TestBroker broker;
+  ASSERT_TRUE(broker.CreateQueue("q", Tuning(pb::DURABILITY_MEMORY)).ok());
+  auto publisher = broker.Publisher("q");
+  ASSERT_TRUE(publisher->Publish({"before"}));
+  broker.Settle();
+  broker.now.unix_ms += 500;
+  broker->SetNow(broker.now);
+  ASSERT_TRUE(publisher->Publish({"after"}));
+  broker.Settle();
+  pb::ConsumeOpen open;
+  open.set_queue("q");
+  open.mutable_reader()->mutable_start()->set_time_unix_ms(broker.now.unix_ms);
+  open.mutable_limit()->set_messages(10);
+  open.mutable_limit()->set_bytes(1'000);
+  auto reader = broker.Consumer(std::move(open));
+  ASSERT_EQ(reader->received.size(), 1u);
+  EXPECT_EQ(reader->received[0].payload, "after");
+}
+
 TEST(BrokerTest, UnknownQueuesAreNotCreatedByATypo) {
   TestBroker broker;
   auto publisher = broker.Publisher("ordres");

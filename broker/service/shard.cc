@@ -119,6 +119,7 @@ void Shard::Run(runtime::Broker* broker) {
     const MonoNanos wait = std::max<MonoNanos>(0, NextDue() - clock_->Read().mono);
     auto status = queue_->AsyncNext(&tag, &ok, Span(wait));
     now_ = clock_->Read();
+    broker_->SetNow(now_);
     for (int events = 0; status == grpc::CompletionQueue::GOT_EVENT; ++events) {
       static_cast<Tag*>(tag)->Proceed(ok);
       if (events == kMaxEvents) break;

@@ -61,6 +61,7 @@ class FakeBroker final : public runtime::Broker {
                 Reply<runtime::pb::GetQueueResponse> reply) override;
   Result<runtime::pb::WatchResponse> Snapshot(const runtime::pb::WatchRequest&) override;
   Observed Observe() const override { return {}; }
+  void SetNow(const Now&) override {}
   void Drain(std::function<void()> done) override;
   void RunBatch(const Now& now) override;
   MonoNanos next_deadline() const override { return INT64_MAX; }

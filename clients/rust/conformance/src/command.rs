@@ -28,7 +28,7 @@ pub struct Command {
     pub linger_ms: u64,
     pub wait: Option<bool>,
     pub count: u64,
-    pub size: usize,
+    pub size: Option<usize>,
     pub seed: u64,
     pub keys: Vec<String>,
     pub start: Option<Start>,
@@ -171,7 +171,7 @@ impl Command {
 
     /// Record i of the command: the README says what its payload is made of.
     pub fn record(&self, i: u64) -> Message {
-        let size = if self.size == 0 { 100 } else { self.size };
+        let size = self.size.unwrap_or(100);
         let first = (self.seed << 32).wrapping_add(i << 16);
         let mut payload = Vec::with_capacity(size + 8);
         let mut j = 0;
