@@ -17,19 +17,10 @@ struct Options {
   std::string group = "bench";
   std::string size;
   uint32_t batch = 100;
-  std::string duration = "5s";
+  uint64_t duration_ms = 5000;
   uint64_t count = 0;
   double rate = 0;
 };
-
-client::ClientOptions ClientOptionsOf(const Context& context) {
-  client::ClientOptions options;
-  options.address = context.address;
-  options.ca_file = context.ca_file;
-  options.name = "spillway bench";
-  options.fail_fast = true;
-  return options;
-}
 
 // What the flags come to, in numbers.
 struct Numbers {
@@ -39,10 +30,8 @@ struct Numbers {
 Result<Numbers> Parse(const Options& options, const char* default_size) {
   const auto size = ParseSize(options.size.empty() ? default_size : options.size);
   if (!size.ok()) return size.error();
-  const auto duration = ParseDuration(options.duration);
-  if (!duration.ok()) return duration.error();
   return Numbers{{static_cast<uint32_t>(*size), options.batch},
-                 static_cast<double>(*duration) / 1000};
+                 static_cast<double>(options.duration_ms) / 1000};
 }
 
 Json LatencyJson(const bench::Histogram& h) {
@@ -80,9 +69,13 @@ void PrintRate(const char* what, uint64_t records, double seconds, double bytes_
             << HumanBytes(static_cast<uint64_t>(rate * bytes_per_record)) << "/s\n";
 }
 
+void PrintRefused(uint64_t records) {
+  if (records > 0) std::cout << "refused    " << HumanCount(records) << " records\n";
+}
+
 bench::PublishOptions PublishOf(const Context& context, const Options& options,
                                 const Numbers& numbers) {
-  return {.client = ClientOptionsOf(context),
+  return {.client = context.Options("spillway bench"),
           .queue = options.queue,
           .shape = numbers.shape,
           .count = options.count,
@@ -105,6 +98,7 @@ int Pub(const Context& context, const Options& options) {
     return kOk;
   }
   PrintRate("published", report->records, report->seconds, bytes);
+  PrintRefused(report->refused);
   PrintLatency("confirmed in", report->confirm);
   return kOk;
 }
@@ -112,13 +106,21 @@ int Pub(const Context& context, const Options& options) {
 int Sub(const Context& context, const Options& options) {
   const auto numbers = Parse(options, "100");
   if (!numbers.ok()) return context.Fail(numbers.error());
-  const auto report = bench::RunConsume({.client = ClientOptionsOf(context),
+  const double seconds_to_first = static_cast<double>(context.timeout.count()) / 1000;
+  const auto report = bench::RunConsume({.client = context.Options("spillway bench"),
                                          .queue = options.queue,
                                          .group = options.group,
                                          .seconds = numbers->seconds,
+                                         .first_seconds = seconds_to_first,
                                          .count = options.count,
                                          .stop = Interrupted});
   if (!report.ok()) return context.Fail(report.error());
+  if (report->total == 0 && !Interrupted()) {
+    return context.Fail(
+        {.kind = client::ErrorKind::kTimedOut,
+         .message = "no record came; bench sub needs some: spillway bench pub " + options.queue},
+        "");
+  }
   const double bytes = report->records == 0 ? 0
                                             : static_cast<double>(report->bytes) /
                                                   static_cast<double>(report->records);
@@ -136,7 +138,7 @@ int EndToEnd(const Context& context, const Options& options) {
   std::atomic<bool> published = false;
   client::Result<bench::ConsumeReport> received = bench::ConsumeReport{};
   std::thread consumer([&] {
-    received = bench::RunConsume({.client = ClientOptionsOf(context),
+    received = bench::RunConsume({.client = context.Options("spillway bench"),
                                   .queue = options.queue,
                                   .group = options.group,
                                   .warmup_seconds = std::min(0.5, numbers->seconds / 4),
@@ -159,6 +161,7 @@ int EndToEnd(const Context& context, const Options& options) {
   }
   PrintRate("published", report->records, report->seconds, bytes);
   PrintRate("received ", received->records, received->seconds, bytes);
+  PrintRefused(report->refused);
   PrintLatency("confirmed in", report->confirm);
   return kOk;
 }
@@ -166,7 +169,7 @@ int EndToEnd(const Context& context, const Options& options) {
 int Latency(const Context& context, const Options& options) {
   const auto numbers = Parse(options, "1KiB");
   if (!numbers.ok()) return context.Fail(numbers.error());
-  const auto report = bench::RunLatency({.client = ClientOptionsOf(context),
+  const auto report = bench::RunLatency({.client = context.Options("spillway bench"),
                                          .queue = options.queue,
                                          .group = options.group,
                                          .record_bytes = numbers->shape.record_bytes,
@@ -193,25 +196,34 @@ int Latency(const Context& context, const Options& options) {
 void AddBench(CLI::App* app, Context* context) {
   CLI::App* bench = app->add_subcommand("bench", "Measures a broker; use a queue of its own");
   bench->require_subcommand(1);
-  const auto add = [&](const char* name, const char* what,
+  const auto add = [&](const char* name, const char* what, const char* examples,
                        int (*run)(const Context&, const Options&)) {
     Options* options = nullptr;
-    CLI::App* command = AddCommand(bench, context, name, what, run, &options);
-    command->add_option("QUEUE", options->queue)->required();
+    CLI::App* command = AddCommand(bench, context, name, what, examples, run, &options);
+    command->add_option("QUEUE", options->queue, "A queue that nothing else uses")->required();
     command->add_option("--group", options->group, "The consumers' group")->capture_default_str();
     command->add_option("--size", options->size, "Of a payload (100; latency: 1KiB)")
         ->type_name("SIZE");
     command->add_option("--batch", options->batch, "Records of a frame")
+        ->type_name("N")
         ->capture_default_str()
         ->check(CLI::Range(1, 10000));
-    command->add_option("--duration", options->duration, "How long")->capture_default_str();
-    command->add_option("-n,--count", options->count, "End after that many records");
-    command->add_option("--rate", options->rate, "Records per second (latency: 2000)");
+    AddDuration(
+        command, "--duration", [options](uint64_t ms) { options->duration_ms = ms; },
+        "How long, from the first record on (5s)");
+    AddCount(command, "-n,--count", &options->count, "End after that many records", 1);
+    command->add_option("--rate", options->rate, "Records per second (latency: 2000)")
+        ->type_name("N")
+        ->check(Positive());
   };
-  add("pub", "Publishes as fast as credit allows", &Pub);
-  add("sub", "Receives and settles", &Sub);
-  add("e2e", "Both at once, on two connections", &EndToEnd);
-  add("latency", "One record at a time at a fixed rate, from the intended send time", &Latency);
+  add("pub", "Publishes as fast as credit allows",
+      "  spillway bench pub bench\n  spillway bench pub bench --size 4KiB --batch 10\n", &Pub);
+  add("sub", "Receives and settles what is there", "  spillway bench sub bench --count 1,000,000\n",
+      &Sub);
+  add("e2e", "Both at once, on two connections", "  spillway bench e2e bench --duration 30s\n",
+      &EndToEnd);
+  add("latency", "One record at a time at a fixed rate, from the intended send time",
+      "  spillway bench latency bench --rate 5000\n", &Latency);
 }
 
 }  // namespace spillway::cli

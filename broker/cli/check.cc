@@ -5,7 +5,6 @@
 #include "broker/cli/context.h"
 #include "broker/cli/enums.h"
 #include "broker/cli/format.h"
-#include "broker/cli/parse.h"
 
 namespace spillway::cli {
 namespace {
@@ -14,11 +13,13 @@ enum Level : int { kFine = 0, kWarning = 1, kCritical = 2, kUnknown = 3 };
 
 struct Options {
   std::string queue;
-  std::string warn_depth;
-  std::string crit_depth;
-  std::string warn_age;
-  std::string crit_age;
-  std::string warn_blocked = "1m";
+  // 0: none.
+  uint64_t warn_depth = 0;
+  uint64_t crit_depth = 0;
+  uint64_t warn_age_ms = 0;
+  uint64_t crit_age_ms = 0;
+  uint64_t warn_blocked_ms = 60'000;
+  uint64_t crit_blocked_ms = 0;
 };
 
 struct Verdict {
@@ -30,41 +31,30 @@ struct Verdict {
   }
 };
 
-// Raises the level that `value` reaches; empty bounds are none.
-template <typename Parse, typename Show>
-client::Status Compare(const std::string& what, uint64_t value, const std::string& warn,
-                       const std::string& crit, Parse parse, Show show, Verdict* verdict) {
-  for (const auto& [text, level] : {std::pair(crit, kCritical), std::pair(warn, kWarning)}) {
-    if (text.empty()) continue;
-    const auto bound = parse(text);
-    if (!bound.ok()) return bound.error();
-    if (value >= *bound) {
-      verdict->Raise(level, what + " " + show(value) + " (limit " + show(*bound) + ")");
-      break;
-    }
+// Raises the level that `value` reaches; a bound of 0 is none.
+void Compare(const std::string& what, uint64_t value, uint64_t warn, uint64_t crit,
+             std::string (*show)(uint64_t), Verdict* verdict) {
+  for (const auto& [bound, level] : {std::pair(crit, kCritical), std::pair(warn, kWarning)}) {
+    if (bound == 0 || value < bound) continue;
+    verdict->Raise(level, what + " " + show(value) + " (limit " + show(bound) + ")");
+    return;
   }
-  return client::Ok();
 }
 
-client::Status CheckQueue(const v1::Queue& queue, const Options& options, Verdict* verdict) {
+void CheckQueue(const v1::Queue& queue, const Options& options, Verdict* verdict) {
   const v1::QueueStats& s = queue.stats();
-  client::Status status = Compare(queue.name() + " depth", s.depth_messages(), options.warn_depth,
-                                  options.crit_depth, ParseCount, HumanCount, verdict);
-  if (!status.ok()) return status;
-  const uint64_t age = s.depth_messages() == 0 ? 0 : s.oldest_age_ms();
-  status = Compare(queue.name() + " oldest record", age, options.warn_age, options.crit_age,
-                   ParseDuration, HumanDuration, verdict);
-  if (!status.ok()) return status;
+  Compare(queue.name() + " depth", s.depth_messages(), options.warn_depth, options.crit_depth,
+          HumanCount, verdict);
+  Compare(queue.name() + " oldest record", s.depth_messages() == 0 ? 0 : s.oldest_age_ms(),
+          options.warn_age_ms, options.crit_age_ms, HumanDuration, verdict);
   if (s.reason() == v1::CREDIT_REASON_STORE_FAILED) {
     verdict->Raise(kCritical, queue.name() + ": the store failed");
   } else if (s.reason() == v1::CREDIT_REASON_DISK_LOW) {
     verdict->Raise(kCritical, queue.name() + ": the disk is nearly full");
   } else if (s.reason() != v1::CREDIT_REASON_UNSPECIFIED) {
-    return Compare(queue.name() + " producers wait (" + EnumName(s.reason()) + ") for",
-                   s.reason_age_ms(), options.warn_blocked, "", ParseDuration, HumanDuration,
-                   verdict);
+    Compare(queue.name() + " producers wait (" + EnumName(s.reason()) + ") for", s.reason_age_ms(),
+            options.warn_blocked_ms, options.crit_blocked_ms, HumanDuration, verdict);
   }
-  return client::Ok();
 }
 
 int Print(const Context& context, const Verdict& verdict, const std::string& otherwise) {
@@ -91,18 +81,13 @@ int Run(const Context& context, const Options& options) {
   if (!watched.ok() || !snapshot) {
     const client::ErrorKind kind =
         watched.ok() ? client::ErrorKind::kUnavailable : watched.error().kind;
-    verdict.Raise(kind == client::ErrorKind::kNotFound ? kUnknown : kCritical,
-                  watched.ok() ? "no answer" : watched.error().ToString());
+    verdict.Raise(
+        kind == client::ErrorKind::kNotFound ? kUnknown : kCritical,
+        watched.ok() ? "no answer" : Describe(WithAddress(watched.error(), context.Address())));
     return Print(context, verdict, "");
   }
   if (snapshot->broker().draining()) verdict.Raise(kWarning, "the broker is draining");
-  for (const v1::Queue& queue : snapshot->queues()) {
-    const client::Status status = CheckQueue(queue, options, &verdict);
-    if (!status.ok()) {
-      verdict.Raise(kUnknown, status.error().message);
-      break;
-    }
-  }
+  for (const v1::Queue& queue : snapshot->queues()) CheckQueue(queue, options, &verdict);
   return Print(context, verdict,
                std::to_string(snapshot->queues().size()) + " queues, up " +
                    HumanDuration(snapshot->broker().uptime_ms()));
@@ -115,20 +100,25 @@ void AddCheck(CLI::App* app, Context* context) {
   CLI::App* check =
       AddCommand(app, context, "check",
                  "One line and an exit code for monitoring: 0 ok, 1 warning, 2 critical, 3 unknown",
+                 "  spillway check\n"
+                 "  spillway check orders --warn-depth 10,000 --crit-depth 100,000 --crit-age 10m\n"
+                 "  spillway check --timeout 2s --json\n",
                  &Run, &options);
   check->add_option("QUEUE", options->queue, "Only this queue");
-  check->add_option("--warn-depth", options->warn_depth, "Warn from that many unsettled records")
-      ->type_name("N");
-  check->add_option("--crit-depth", options->crit_depth, "Critical from that many")->type_name("N");
-  check->add_option("--warn-age", options->warn_age, "Warn when the oldest is that old")
-      ->type_name("DURATION");
-  check->add_option("--crit-age", options->crit_age, "Critical when it is that old")
-      ->type_name("DURATION");
-  check
-      ->add_option("--warn-blocked", options->warn_blocked,
-                   "Warn when producers have waited that long")
-      ->type_name("DURATION")
-      ->capture_default_str();
+  AddCount(check, "--warn-depth", &options->warn_depth, "Warn from that many unsettled records");
+  AddCount(check, "--crit-depth", &options->crit_depth, "Critical from that many");
+  AddDuration(
+      check, "--warn-age", [options](uint64_t ms) { options->warn_age_ms = ms; },
+      "Warn when the oldest is that old");
+  AddDuration(
+      check, "--crit-age", [options](uint64_t ms) { options->crit_age_ms = ms; },
+      "Critical when it is that old");
+  AddDuration(
+      check, "--warn-blocked", [options](uint64_t ms) { options->warn_blocked_ms = ms; },
+      "Warn when producers have waited that long (1m)");
+  AddDuration(
+      check, "--crit-blocked", [options](uint64_t ms) { options->crit_blocked_ms = ms; },
+      "Critical when they have waited that long");
 }
 
 }  // namespace spillway::cli

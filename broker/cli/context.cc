@@ -1,10 +1,14 @@
 #include "broker/cli/context.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
 
+#include "broker/base/registry.gen.h"
 #include "broker/cli/format.h"
 #include "broker/cli/parse.h"
 #include "broker/cli/suggest.h"
@@ -29,24 +33,29 @@ std::string Hint(const Context& context, const Error& error) {
       for (const std::string& name : names) {
         if (name == error.queue) return "";  // it is something else that is missing
       }
-      std::string hint = "create it: spillway queue create " + error.queue;
+      const std::string create = "spillway queue create " + error.queue;
       if (const auto near = Nearest(error.queue, names)) {
-        hint = "did you mean '" + *near + "'? Or " + hint;
+        return "did you mean '" + *near + "'? Or create it: " + create;
       }
-      return hint;
+      return "create it: " + create;
     }
-    case ErrorKind::kUnavailable:
     case ErrorKind::kTimedOut:
-      return "is the broker running there? Start spillwayd, or name another with --address or " +
-             std::string(registry::env::kAddress);
+      return "does the broker at " + context.Address() +
+             " answer? Try spillway check, or a longer --timeout";
     case ErrorKind::kRevisionMismatch:
       return "look at it again (spillway queue info " + error.queue +
              ") and repeat, or leave --revision out";
     case ErrorKind::kOutOfRange:
+      if (error.tail_offset == 0) return "";
+      if (error.head_offset == error.tail_offset) {
+        return "nothing is kept; the next record gets offset " + std::to_string(error.tail_offset);
+      }
       return "kept are offsets " + std::to_string(error.head_offset) + " to " +
-             std::to_string(error.tail_offset) + " (the next one); try --from earliest";
+             std::to_string(error.tail_offset - 1) + "; 'earliest' is the first of them";
     case ErrorKind::kQueueFull:
       return "see who does not settle: spillway explain " + error.queue;
+    case ErrorKind::kExclusive:
+      return "see who it is: spillway sessions ls " + error.queue;
     case ErrorKind::kStoreFailed:
       return "look at the broker's log, then restart it";
     default:
@@ -56,76 +65,55 @@ std::string Hint(const Context& context, const Error& error) {
 
 }  // namespace
 
-int ExitCodeOf(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::kInvalidArgument:
-    case ErrorKind::kTooLarge:
-      return kUsage;
-    case ErrorKind::kNotFound:
-      return kNotFound;
-    case ErrorKind::kAlreadyExists:
-    case ErrorKind::kRevisionMismatch:
-    case ErrorKind::kFenced:
-    case ErrorKind::kExclusive:
-      return kConflict;
-    case ErrorKind::kQueueFull:
-    case ErrorKind::kLimitReached:
-      return kFull;
-    case ErrorKind::kUnavailable:
-    case ErrorKind::kStoreFailed:
-      return kUnavailable;
-    case ErrorKind::kTimedOut:
-      return kTimedOut;
-    case ErrorKind::kOutOfRange:
-      return kOutOfRange;
-    default:
-      return kFailed;
-  }
+std::string Context::Address() const {
+  if (!address.empty()) return address;
+  // Nothing else of the process changes its environment.
+  const char* from_environment = std::getenv(  // NOLINT(concurrency-mt-unsafe)
+      std::string(registry::env::kAddress).c_str());
+  if (from_environment != nullptr && *from_environment != '\0') return from_environment;
+  return std::string(registry::option::kAddress);
 }
 
-client::milliseconds Context::timeout_ms() const {
-  const Result<uint64_t> ms = ParseDuration(timeout);
-  return client::milliseconds(ms.ok() ? *ms : 30000);
-}
-
-client::Client Context::Connect() const {
+client::ClientOptions Context::Options(std::string name) const {
   client::ClientOptions options;
   options.address = address;
   options.ca_file = ca_file;
-  options.name = "spillway";
+  options.name = std::move(name);
   options.fail_fast = true;
-  auto made = client::Client::Make(std::move(options));
+  return options;
+}
+
+client::Client Context::Connect() const {
+  auto made = client::Client::Make(Options());
   if (!made.ok()) {
-    std::cerr << "spillway: " << made.error().message << "\n";
-    std::exit(kUsage);  // NOLINT(concurrency-mt-unsafe)
+    Fail(made.error());
+    std::exit(ExitCodeOf(made.error().kind));  // NOLINT(concurrency-mt-unsafe)
   }
   return *std::move(made);
 }
 
 client::Admin Context::Admin() const {
   client::Admin admin = Connect().admin();
-  admin.set_timeout(timeout_ms());
+  admin.set_timeout(timeout);
   return admin;
 }
 
-int Context::Fail(const Error& error) const {
-  const std::string hint = Hint(*this, error);
+int Context::Fail(const Error& given, std::optional<std::string> hint) const {
+  const Error error = WithAddress(given, Address());
+  if (!hint) hint = Hint(*this, error);
+  std::cout.flush();  // what was shown comes before what went wrong
   if (json()) {
-    Json out;
-    out["error"]["kind"] = client::Name(error.kind);
-    out["error"]["message"] = error.message;
-    if (!error.field.empty()) out["error"]["field"] = error.field;
-    if (!error.queue.empty()) out["error"]["queue"] = error.queue;
-    if (error.retry_after_ms != 0) out["error"]["retry_after_ms"] = error.retry_after_ms;
-    if (!hint.empty()) out["error"]["hint"] = hint;
-    std::cerr << out.dump() << "\n";
+    std::cerr << ErrorJson(error, *hint).dump(-1, ' ', false, Json::error_handler_t::replace)
+              << "\n";
   } else {
-    std::cerr << "spillway: " << error.ToString();
-    if (!error.field.empty()) std::cerr << " (" << error.field << ")";
-    std::cerr << "\n";
-    if (!hint.empty()) std::cerr << "  " << hint << "\n";
+    std::cerr << "spillway: " << Describe(error) << "\n";
+    if (!hint->empty()) std::cerr << "  " << *hint << "\n";
   }
   return ExitCodeOf(error.kind);
+}
+
+int Context::Usage(std::string message) const {
+  return Fail({.kind = ErrorKind::kInvalidArgument, .message = std::move(message)});
 }
 
 void PrintJson(const Json& json) {
@@ -140,16 +128,89 @@ void Say(const Context& context, const std::string& text) {
   }
 }
 
+client::Status Confirm(const Context& context, bool yes, const std::string& question) {
+  if (yes) return client::Ok();
+  if (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1 && !context.json()) {
+    std::cerr << question << " [y/N] " << std::flush;
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (answer == "y" || answer == "Y" || answer == "yes") return client::Ok();
+  }
+  return Error{.kind = ErrorKind::kInvalidArgument,
+               .message = "not done: it cannot be taken back; say --yes"};
+}
+
+bool OutputLost() {
+  if (std::cout) return false;
+  pollfd out{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
+int FinishOutput(int code) {
+  std::cout.flush();
+  if (std::cout || OutputLost()) return code;
+  std::cerr << "spillway: cannot write to stdout; what it shows is not complete\n";
+  return code == kOk ? kFailed : code;
+}
+
+CLI::Option* AddCount(CLI::App* command, const std::string& flags, uint64_t* value,
+                      const std::string& help, uint64_t min) {
+  return command
+      ->add_option_function<std::string>(
+          flags,
+          [flags, value, min](const std::string& text) {
+            const auto count = ParseCount(text);
+            const std::string name = flags.substr(flags.rfind(',') + 1);
+            if (!count.ok()) throw CLI::ValidationError(name, count.error().message);
+            if (*count < min) {
+              throw CLI::ValidationError(name, "must be " + std::to_string(min) + " or more");
+            }
+            *value = *count;
+          },
+          help)
+      ->type_name("N");
+}
+
+CLI::Option* AddDuration(CLI::App* command, const std::string& flags,
+                         std::function<void(uint64_t ms)> take, const std::string& help) {
+  return command
+      ->add_option_function<std::string>(
+          flags,
+          [flags, take = std::move(take)](const std::string& text) {
+            const auto ms = ParseDuration(text);
+            if (!ms.ok()) throw CLI::ValidationError(flags, ms.error().message);
+            take(*ms);
+          },
+          help)
+      ->type_name("DURATION");
+}
+
+CLI::Validator Positive() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
+        double value = 0;
+        return CLI::detail::lexical_cast(text, value) && value > 0 ? "" : "must be above 0";
+      },
+      "");
+}
+
 bool Interrupted() {
   static const bool armed = [] {
     struct sigaction action = {};
     action.sa_handler = [](int) { g_interrupted = true; };
-    action.sa_flags = SA_RESETHAND;  // a second Ctrl-C ends the process at once
+    action.sa_flags = SA_RESETHAND;
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
     return true;
   }();
   return armed && g_interrupted;
+}
+
+void EndOnInterrupt() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { _exit(kOk); };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
 }  // namespace spillway::cli

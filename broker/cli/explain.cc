@@ -60,9 +60,13 @@ int Run(const Context& context, const Options& options) {
 
 void AddExplain(CLI::App* app, Context* context) {
   Options* options = nullptr;
-  CLI::App* explain = AddCommand(
-      app, context, "explain",
-      "Says why a queue or a session waits, since when, and what would end it", &Run, &options);
+  CLI::App* explain =
+      AddCommand(app, context, "explain",
+                 "Says why a queue or a session waits, since when, and what would end it",
+                 "  spillway explain orders\n"
+                 "  spillway explain orders --numbers\n"
+                 "  spillway explain s-j33e3z8p9f4nq3mr   # a session of spillway sessions ls\n",
+                 &Run, &options);
   explain->add_option("SUBJECT", options->subject, "A queue or a session")->required();
   explain->add_flag("--session", options->session,
                     "It is a session, even if a queue has that name");

@@ -172,6 +172,27 @@ std::string Styled(Style style, std::string_view text) {
   return kCodes[static_cast<size_t>(style)] + std::string(text) + "\033[0m";
 }
 
+std::string Fit(std::string_view line, size_t columns) {
+  std::string out;
+  size_t width = 0;
+  bool styled = false;
+  size_t i = 0;
+  while (i < line.size()) {
+    size_t end = i + 1;
+    if (line[i] == '\033') {
+      end = std::min(line.size(), line.find('m', i)) + 1;
+      styled = true;
+    } else {
+      while (end < line.size() && (static_cast<unsigned char>(line[end]) & 0xc0) == 0x80) ++end;
+      if (++width > columns) break;
+    }
+    out.append(line.substr(i, end - i));
+    i = end;
+  }
+  if (styled && i < line.size()) out += "\033[0m";
+  return out;
+}
+
 std::string Table::Render() const {
   std::vector<size_t> widths;
   for (const Column& column : columns_) widths.push_back(Width(column.name));

@@ -30,6 +30,9 @@ enum class Style : uint8_t { kBold, kDim, kRed, kYellow, kGreen };
 // `text` in that style, if colours are used.
 std::string Styled(Style style, std::string_view text);
 
+// The line cut to that many columns; styles take none, and end with it.
+std::string Fit(std::string_view line, size_t columns);
+
 // A table with aligned columns; numbers to the right.
 class Table {
  public:

@@ -13,8 +13,9 @@ struct Options {
   std::string queue;
   std::string group;
   std::string to;
-  std::string from = "0";
+  uint64_t from = 0;
   uint64_t count = 100;
+  bool yes = false;
   std::vector<std::string> ranges;
 };
 
@@ -70,6 +71,10 @@ int Seek(const Context& context, const Options& options) {
 }
 
 int Remove(const Context& context, const Options& options) {
+  const client::Status sure = Confirm(context, options.yes,
+                                      "Delete group " + options.group + " of " + options.queue +
+                                          "? It forgets what it has settled and parked.");
+  if (!sure.ok()) return context.Fail(sure.error());
   const client::Status status = context.Admin().DeleteGroup(options.queue, options.group);
   if (!status.ok()) return context.Fail(status.error());
   Say(context, "group " + options.group + " of " + options.queue + " deleted");
@@ -77,10 +82,8 @@ int Remove(const Context& context, const Options& options) {
 }
 
 int Parked(const Context& context, const Options& options) {
-  const auto from = ParseCount(options.from);
-  if (!from.ok()) return context.Fail(from.error());
   const auto records =
-      context.Admin().ListParked(options.queue, options.group, *from, options.count);
+      context.Admin().ListParked(options.queue, options.group, options.from, options.count);
   if (!records.ok()) return context.Fail(records.error());
   if (context.json()) {
     Json out = Json::array();
@@ -123,24 +126,39 @@ int Release(const Context& context, const Options& options) {
 
 void AddGroupCommands(CLI::App* app, Context* context) {
   CLI::App* group = app->add_subcommand("group", "Groups of consumers: cursors, parked records");
+  group->alias("groups");
   group->require_subcommand(1);
-  const auto add = [&](const char* name, const char* what,
+  const auto add = [&](const char* name, const char* what, const char* examples,
                        int (*run)(const Context&, const Options&), bool with_group,
                        Options** options) {
-    CLI::App* command = AddCommand(group, context, name, what, run, options);
-    command->add_option("QUEUE", (*options)->queue)->required();
-    if (with_group) command->add_option("GROUP", (*options)->group)->required();
+    CLI::App* command = AddCommand(group, context, name, what, examples, run, options);
+    command->add_option("QUEUE", (*options)->queue, "Its queue")->required();
+    if (with_group) command->add_option("GROUP", (*options)->group, "Its name")->required();
     return command;
   };
   Options* options = nullptr;
-  add("ls", "Lists the groups of a queue", &List, false, &options);
-  CLI::App* command = add("seek", "Moves a group's cursor", &Seek, true, &options);
+  add("ls", "Lists the groups of a queue", "  spillway group ls orders\n", &List, false, &options)
+      ->alias("list");
+  CLI::App* command = add("seek", "Moves a group's cursor: forward to leave out, back to repeat",
+                          "  spillway group seek orders billing latest\n"
+                          "  spillway group seek orders billing -1h\n"
+                          "  spillway group seek orders billing 4200\n",
+                          &Seek, true, &options);
   command->add_option("TO", options->to, "OFFSET, TIME, earliest, latest, last:N")->required();
-  add("rm", "Deletes a group", &Remove, true, &options);
-  command = add("parked", "Lists the records that a group has put aside", &Parked, true, &options);
-  command->add_option("--from", options->from, "Begin at this offset")->type_name("OFFSET");
-  command->add_option("-n,--count", options->count, "At most that many")->capture_default_str();
-  command = add("release", "Delivers parked records again", &Release, true, &options);
+  command = add("rm", "Deletes a group", "  spillway group rm orders billing --yes\n", &Remove,
+                true, &options);
+  command->alias("delete");
+  command->add_flag("-y,--yes", options->yes, "Do not ask");
+  command = add("parked", "Lists the records that a group has put aside",
+                "  spillway group parked orders billing\n"
+                "  spillway peek orders --from 17 -n 1   # what one of them holds\n",
+                &Parked, true, &options);
+  AddCount(command, "--from", &options->from, "Begin at this offset")->type_name("OFFSET");
+  AddCount(command, "-n,--count", &options->count, "At most that many (100)", 1);
+  command = add("release", "Delivers parked records again",
+                "  spillway group release orders billing\n"
+                "  spillway group release orders billing 17 20-29\n",
+                &Release, true, &options);
   command->add_option("RANGE", options->ranges, "Offsets: 5, 5-9 or 5+3; none: all");
 }
 

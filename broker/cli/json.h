@@ -4,6 +4,8 @@
 #include <google/protobuf/message.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace spillway::cli {
@@ -15,6 +17,8 @@ using Json = nlohmann::ordered_json;
 // base64 under "<name>_base64".
 Json ToJson(const google::protobuf::Message& message);
 std::string Base64(std::string_view bytes);
+// Nothing if it is not padded base64 of the usual alphabet.
+std::optional<std::string> FromBase64(std::string_view text);
 // Puts `bytes` at `name`, or at "<name>_base64".
 void PutBytes(const std::string& name, std::string_view bytes, Json* out);
 

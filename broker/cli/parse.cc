@@ -4,7 +4,6 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -48,16 +47,52 @@ bool IsWholeNumber(std::string_view text) {
                                       [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-// Days from 1970-01-01 to a date of the Gregorian calendar.
-int64_t DaysFromCivil(int64_t y, int64_t m, int64_t d) {
-  using std::chrono::day;
-  using std::chrono::month;
-  using std::chrono::year;
-  return std::chrono::sys_days(year(static_cast<int>(y)) / month(static_cast<unsigned>(m)) /
-                               day(static_cast<unsigned>(d)))
-      .time_since_epoch()
-      .count();
-}
+// Reads a time from the left.
+struct Scanner {
+  std::string_view rest;
+
+  // One of these characters.
+  bool Take(std::string_view any) {
+    if (rest.empty() || any.find(rest.front()) == std::string_view::npos) return false;
+    rest.remove_prefix(1);
+    return true;
+  }
+  // Exactly so many digits.
+  bool Number(size_t digits, int* out) {
+    const std::string_view text = rest.substr(0, digits);
+    if (text.size() != digits || !IsWholeNumber(text)) return false;
+    std::from_chars(text.data(), text.data() + text.size(), *out);
+    rest.remove_prefix(digits);
+    return true;
+  }
+  // 12:00:00 or 12:00:00.123; second 60 is a leap second's.
+  bool TimeOfDay(int64_t* ms) {
+    int h = 0;
+    int m = 0;
+    int s = 0;
+    if (!Number(2, &h) || !Take(":") || !Number(2, &m) || !Take(":") || !Number(2, &s)) {
+      return false;
+    }
+    *ms = ((h * 60 + m) * 60 + s) * int64_t{1000};
+    if (Take(".")) {
+      int digit = 0;
+      int digits = 0;
+      for (int64_t unit = 100; Number(1, &digit); unit /= 10, ++digits) *ms += digit * unit;
+      if (digits == 0) return false;
+    }
+    return h < 24 && m < 60 && s < 61;
+  }
+  // +02:00, -05:30, or nothing.
+  bool Zone(int64_t* ms) {
+    if (rest.empty()) return true;
+    const int sign = rest.front() == '-' ? -1 : 1;
+    int h = 0;
+    int m = 0;
+    if (!Take("+-") || !Number(2, &h) || !Take(":") || !Number(2, &m)) return false;
+    *ms = sign * (h * 60 + m) * int64_t{60'000};
+    return h < 24 && m < 60;
+  }
+};
 
 }  // namespace
 
@@ -111,8 +146,21 @@ Result<uint64_t> ParseDuration(std::string_view text) {
 }
 
 Result<uint64_t> ParseCount(std::string_view text) {
-  std::string digits(text);
-  std::erase(digits, ',');
+  std::string digits;
+  std::string_view rest = text;
+  // Commas only where HumanCount puts them, so that 1,5 is not taken for 15.
+  if (const size_t comma = rest.find(','); comma != std::string_view::npos) {
+    bool good = comma >= 1 && comma <= 3;
+    digits = rest.substr(0, comma);
+    for (rest.remove_prefix(comma); good && !rest.empty(); rest.remove_prefix(4)) {
+      good = rest.size() >= 4 && rest.front() == ',' && rest.substr(1, 3).find(',') == rest.npos;
+      if (!good) break;
+      digits += rest.substr(1, 3);
+    }
+    if (!good) return Bad(text, "a whole number");
+  } else {
+    digits = text;
+  }
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || digits.empty() || end != digits.data() + digits.size()) {
@@ -129,40 +177,25 @@ Result<uint64_t> ParseTime(std::string_view text, uint64_t now_unix_ms) {
     if (!ago.ok() || *ago > now_unix_ms) return Bad(text, kWanted);
     return now_unix_ms - *ago;
   }
-  const std::string copy(text);
+  Scanner in{text};
   int y = 0;
   int mo = 0;
   int d = 0;
-  int h = 0;
-  int mi = 0;
-  double s = 0;
-  int used = 0;
-  if (std::sscanf(copy.c_str(), "%4d-%2d-%2d%n", &y, &mo, &d, &used) != 3)
-    return Bad(text, kWanted);
-  std::string_view rest = std::string_view(copy).substr(static_cast<size_t>(used));
-  int64_t zone_minutes = 0;
-  if (!rest.empty() && (rest[0] == 'T' || rest[0] == 't' || rest[0] == ' ')) {
-    if (std::sscanf(rest.data() + 1, "%2d:%2d:%lf%n", &h, &mi, &s, &used) != 3) {
-      return Bad(text, kWanted);
-    }
-    rest.remove_prefix(1 + static_cast<size_t>(used));
-    if (!rest.empty() && (rest[0] == '+' || rest[0] == '-')) {
-      int zh = 0;
-      int zm = 0;
-      if (std::sscanf(rest.data() + 1, "%2d:%2d%n", &zh, &zm, &used) != 2)
-        return Bad(text, kWanted);
-      zone_minutes = (rest[0] == '-' ? -1 : 1) * (zh * 60 + zm);
-      rest.remove_prefix(1 + static_cast<size_t>(used));
-    } else if (!rest.empty() && (rest[0] == 'Z' || rest[0] == 'z')) {
-      rest.remove_prefix(1);
-    }
+  int64_t ms = 0;  // of the day
+  int64_t zone_ms = 0;
+  bool good =
+      in.Number(4, &y) && in.Take("-") && in.Number(2, &mo) && in.Take("-") && in.Number(2, &d);
+  if (good && in.Take("Tt ")) {
+    good = in.TimeOfDay(&ms) && (in.Take("Zz") || in.Zone(&zone_ms));
   }
-  if (!rest.empty() || mo < 1 || mo > 12 || d < 1 || d > 31 || h < 0 || h > 23 || mi < 0 ||
-      mi > 59 || s < 0 || s >= 61 || y < 1970) {
-    return Bad(text, kWanted);
-  }
-  const int64_t minutes = (DaysFromCivil(y, mo, d) * 24 + h) * 60 + mi - zone_minutes;
-  return static_cast<uint64_t>(minutes * 60'000 + std::llround(s * 1000));
+  const std::chrono::year_month_day date{std::chrono::year(y),
+                                         std::chrono::month(static_cast<unsigned>(mo)),
+                                         std::chrono::day(static_cast<unsigned>(d))};
+  if (!good || !in.rest.empty() || !date.ok()) return Bad(text, kWanted);
+  const int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
+  const int64_t unix_ms = days * 86'400'000 + ms - zone_ms;
+  if (unix_ms < 0) return Bad(text, "a time since 1970");
+  return static_cast<uint64_t>(unix_ms);
 }
 
 Result<Start> ParseStart(std::string_view text, uint64_t now_unix_ms) {
@@ -202,9 +235,12 @@ Result<client::OffsetRange> ParseRange(std::string_view text) {
   if (!first.ok()) return Bad(text, kWanted);
   if (mark == std::string_view::npos) return client::OffsetRange{*first, 1};
   const Result<uint64_t> second = ParseCount(text.substr(mark + 1));
-  if (!second.ok() || *second == 0) return Bad(text, kWanted);
-  if (text[mark] == '+') return client::OffsetRange{*first, *second};
-  if (*second < *first) return Bad(text, kWanted);
+  if (!second.ok()) return Bad(text, kWanted);
+  if (text[mark] == '+') {
+    if (*second == 0 || *second > UINT64_MAX - *first) return Bad(text, kWanted);
+    return client::OffsetRange{*first, *second};
+  }
+  if (*second < *first || *second == UINT64_MAX) return Bad(text, kWanted);
   return client::OffsetRange{*first, *second - *first + 1};
 }
 

@@ -18,7 +18,7 @@ Result<uint64_t> ParseSize(std::string_view text);
 // "250ms", "30s", "10m", "24h", "7d", "1h30m"; in milliseconds. A bare number is
 // refused, except 0.
 Result<uint64_t> ParseDuration(std::string_view text);
-// A plain whole number, with or without commas.
+// "1000000" or "1,000,000".
 Result<uint64_t> ParseCount(std::string_view text);
 // "2026-01-31T12:00:00Z" (fraction and offset allowed; without a zone: UTC),
 // "now", or relative: "-10m". In milliseconds since the Unix epoch.

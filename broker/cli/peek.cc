@@ -34,12 +34,17 @@ int Run(const Context& context, const Options& options) {
 
 void AddPeek(CLI::App* app, Context* context) {
   Options* options = nullptr;
-  CLI::App* peek =
-      AddCommand(app, context, "peek", "Shows records without delivering them", &Run, &options);
-  peek->add_option("QUEUE", options->queue)->required();
+  CLI::App* peek = AddCommand(app, context, "peek", "Shows records without delivering them",
+                              "  spillway peek orders\n"
+                              "  spillway peek orders --from last:3 --format full\n"
+                              "  spillway peek orders --from 42 -n 1 --json\n",
+                              &Run, &options);
+  peek->add_option("QUEUE", options->queue, "Where from")->required();
   peek->add_option("--from", options->from, "OFFSET, TIME, earliest, last:N")
+      ->type_name("PLACE")
       ->capture_default_str();
   peek->add_option("-n,--count", options->count, "That many; fewer if they exceed 1 MiB together")
+      ->type_name("N")
       ->capture_default_str()
       ->check(CLI::Range(uint64_t{1}, registry::limit::kMaxPageSize));
   AddShowOptions(peek, &options->show);

@@ -1,15 +1,17 @@
-// spillway queue ls | info | create | edit | rm | purge
+// spillway queue ls | info | create | edit | rm | purge; how a queue is shown is in
+// show_queue.cc.
 #include <iostream>
 
-#include "broker/base/registry.gen.h"
 #include "broker/cli/context.h"
 #include "broker/cli/enums.h"
 #include "broker/cli/format.h"
-#include "broker/cli/parse.h"
+#include "broker/cli/show_queue.h"
 #include "broker/cli/tuning_flags.h"
 
 namespace spillway::cli {
 namespace {
+
+constexpr uint64_t kEverything = UINT64_MAX;
 
 struct ListOptions {
   std::string prefix;
@@ -23,7 +25,8 @@ struct EditOptions {
   uint64_t revision = 0;
   bool yes = false;
   bool exists_ok = false;
-  std::string before;
+  bool dry_run = false;
+  uint64_t before = kEverything;
   TuningFlags tuning;
 };
 
@@ -71,54 +74,13 @@ int List(const Context& context, const ListOptions& options) {
   return kOk;
 }
 
-void Show(const v1::Queue& queue) {
-  const v1::QueueStats& s = queue.stats();
-  std::cout << Styled(Style::kBold, queue.name()) << "  revision " << queue.revision() << "\n\n";
-  Table now({{"NOW"}, {"", Table::Align::kRight}, {""}});
-  now.Add({"offsets", HumanCount(s.head_offset()) + " to " + HumanCount(s.tail_offset()),
-           "kept; the next record gets " + HumanCount(s.tail_offset())});
-  now.Add({"unsettled", HumanCount(s.depth_messages()), HumanBytes(s.depth_bytes())});
-  now.Add({"in memory", HumanCount(s.resident_messages()), HumanBytes(s.resident_bytes())});
-  now.Add({"on disk", HumanCount(s.disk_messages()), HumanBytes(s.disk_bytes())});
-  now.Add({"producers", HumanCount(s.producers()),
-           HumanCount(s.producer_unspent().messages()) + " messages, " +
-               HumanBytes(s.producer_unspent().bytes()) + " of credit unspent"});
-  now.Add({"consumers", HumanCount(s.consumers()), HumanCount(s.groups()) + " groups"});
-  now.Add({"readers", HumanCount(s.readers()), ""});
-  if (s.depth_messages() > 0) now.Add({"oldest", HumanDuration(s.oldest_age_ms()), ""});
-  if (const std::string reason = EnumName(s.reason()); !reason.empty()) {
-    now.Add({"producers wait", Styled(Style::kYellow, reason),
-             "for " + HumanDuration(s.reason_age_ms()) + "; spillway explain " + queue.name()});
-  }
-  std::cout << now.Render() << "\n";
-  Table totals({{"SINCE THE BROKER STARTED"}, {"", Table::Align::kRight}, {""}});
-  totals.Add({"published", HumanCount(s.published_messages_total()),
-              HumanBytes(s.published_bytes_total())});
-  totals.Add({"delivered", HumanCount(s.delivered_messages_total()),
-              HumanBytes(s.delivered_bytes_total())});
-  totals.Add({"settled", HumanCount(s.settled_messages_total()), ""});
-  totals.Add({"redelivered", HumanCount(s.redelivered_messages_total()), ""});
-  totals.Add(
-      {"spilled", HumanCount(s.spilled_messages_total()), HumanBytes(s.spilled_bytes_total())});
-  totals.Add({"read back", HumanCount(s.unspilled_messages_total()), ""});
-  totals.Add({"dropped", HumanCount(s.dropped_messages_total()), ""});
-  totals.Add({"duplicates", HumanCount(s.duplicates_total()), ""});
-  std::cout << totals.Render() << "\n";
-  Table tuning({{"TUNING"}, {"", Table::Align::kRight}, {"FLAG OF queue edit"}});
-  for (const registry::Tunable& tunable : registry::kTunables) {
-    tuning.Add({std::string(tunable.name), ShowTunable(queue.tuning(), tunable.name),
-                FlagOf(tunable.name)});
-  }
-  std::cout << tuning.Render();
-}
-
 int Info(const Context& context, const NameOptions& options) {
   const auto queue = context.Admin().GetQueue(options.name);
   if (!queue.ok()) return context.Fail(queue.error());
   if (context.json()) {
     PrintJson(ToJson(*queue));
   } else {
-    Show(*queue);
+    ShowQueue(*queue);
   }
   return kOk;
 }
@@ -147,46 +109,51 @@ int Create(const Context& context, const EditOptions& options) {
 
 int Edit(const Context& context, const EditOptions& options) {
   if (options.tuning.empty()) {
-    return context.Fail({.kind = client::ErrorKind::kInvalidArgument,
-                         .message =
-                             "nothing to change; give a tuning flag, as --window-bytes 64MiB "
-                             "(spillway queue edit --help lists them)"});
+    return context.Usage(
+        "nothing to change; give a tuning flag, as --window-bytes 64MiB (spillway queue edit "
+        "--help lists them)");
   }
   const auto tuning = options.tuning.Get();
   if (!tuning.ok()) return context.Fail(tuning.error());
-  const auto queue = context.Admin().UpdateQueue(options.name, *tuning, options.revision);
-  if (!queue.ok()) return context.Fail(queue.error());
-  if (context.json()) {
-    PrintJson(ToJson(*queue));
+  const auto before = context.Admin().GetQueue(options.name);
+  if (!before.ok()) return context.Fail(before.error());
+  v1::Queue after = *before;
+  if (options.dry_run) {
+    if (options.revision != 0 && options.revision != before->revision()) {
+      return context.Fail({.kind = client::ErrorKind::kRevisionMismatch,
+                           .message = "queue " + options.name + " is at revision " +
+                                      std::to_string(before->revision()),
+                           .queue = options.name,
+                           .field = "expected_revision"});
+    }
+    after.mutable_tuning()->MergeFrom(*tuning);
   } else {
-    std::cout << "queue " << queue->name() << " is at revision " << queue->revision() << "\n";
+    auto updated = context.Admin().UpdateQueue(options.name, *tuning, options.revision);
+    if (!updated.ok()) return context.Fail(updated.error());
+    after = *std::move(updated);
   }
+  if (context.json()) {
+    PrintJson(ToJson(after));
+    return kOk;
+  }
+  if (options.dry_run) {
+    std::cout << "queue " << after.name() << " is at revision " << after.revision()
+              << "; this would change:\n";
+  } else {
+    std::cout << "queue " << after.name() << " is at revision " << after.revision() << "\n";
+  }
+  ShowChanges(before->tuning(), after.tuning());
   return kOk;
-}
-
-// Asks on a terminal; scripts must say --yes.
-bool Confirmed(const Context& context, bool yes, const std::string& question) {
-  if (yes) return true;
-  if (!StdoutIsTerminal() || context.json()) return false;
-  std::cout << question << " [y/N] " << std::flush;
-  std::string answer;
-  std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
-
-client::Error NotConfirmed() {
-  return {.kind = client::ErrorKind::kInvalidArgument,
-          .message = "not done: this cannot be taken back; say --yes"};
 }
 
 int Remove(const Context& context, const EditOptions& options) {
   const auto queue = context.Admin().GetQueue(options.name);
   if (!queue.ok()) return context.Fail(queue.error());
-  if (!Confirmed(context, options.yes,
-                 "Delete queue " + options.name + " with " +
-                     HumanCount(queue->stats().depth_messages()) + " unsettled records?")) {
-    return context.Fail(NotConfirmed());
-  }
+  const client::Status sure =
+      Confirm(context, options.yes,
+              "Delete queue " + options.name + " with " +
+                  HumanCount(queue->stats().depth_messages()) + " unsettled records?");
+  if (!sure.ok()) return context.Fail(sure.error());
   const client::Status status = context.Admin().DeleteQueue(options.name, options.revision);
   if (!status.ok()) return context.Fail(status.error());
   Say(context, "queue " + options.name + " deleted");
@@ -194,17 +161,13 @@ int Remove(const Context& context, const EditOptions& options) {
 }
 
 int Purge(const Context& context, const EditOptions& options) {
-  std::optional<uint64_t> before;
-  if (!options.before.empty()) {
-    const Result<uint64_t> offset = ParseCount(options.before);
-    if (!offset.ok()) return context.Fail(offset.error());
-    before = *offset;
-  }
-  if (!Confirmed(context, options.yes,
-                 "Remove records of " + options.name +
-                     (before ? " below offset " + options.before : ", all of them") + "?")) {
-    return context.Fail(NotConfirmed());
-  }
+  const std::optional<uint64_t> before =
+      options.before == kEverything ? std::nullopt : std::optional(options.before);
+  const client::Status sure =
+      Confirm(context, options.yes,
+              "Remove records of " + options.name +
+                  (before ? " below offset " + std::to_string(*before) : ", all of them") + "?");
+  if (!sure.ok()) return context.Fail(sure.error());
   const auto purged = context.Admin().PurgeQueue(options.name, before);
   if (!purged.ok()) return context.Fail(purged.error());
   if (context.json()) {
@@ -220,42 +183,66 @@ int Purge(const Context& context, const EditOptions& options) {
 
 void AddQueueCommands(CLI::App* app, Context* context) {
   CLI::App* queue = app->add_subcommand("queue", "Queues: list, look, create, tune, remove");
+  queue->alias("queues");
   queue->require_subcommand(1);
 
   ListOptions* list = nullptr;
-  CLI::App* ls = AddCommand(queue, context, "ls", "Lists queues", &List, &list);
-  ls->add_option("PREFIX", list->prefix, "Only names that begin so");
-  ls->add_flag("-q,--quiet", list->quiet, "Names only");
+  CLI::App* command =
+      AddCommand(queue, context, "ls", "Lists queues",
+                 "  spillway queue ls\n  spillway queue ls orders. --quiet\n"
+                 "  spillway queue ls --json | jq '.[] | {name, depth: .stats.depth_messages}'\n",
+                 &List, &list);
+  command->alias("list");
+  command->add_option("PREFIX", list->prefix, "Only names that begin so");
+  command->add_flag("-q,--quiet", list->quiet, "Names only");
 
   NameOptions* name = nullptr;
-  CLI::App* info =
-      AddCommand(queue, context, "info", "Shows a queue: state, totals, tuning", &Info, &name);
-  info->add_option("QUEUE", name->name)->required();
+  command = AddCommand(queue, context, "info", "Shows a queue: state, totals, tuning",
+                       "  spillway queue info orders\n"
+                       "  spillway queue info orders --json | jq .tuning\n",
+                       &Info, &name);
+  command->alias("get")->alias("show");
+  command->add_option("QUEUE", name->name, "Its name")->required();
 
   EditOptions* create = nullptr;
-  CLI::App* command = AddCommand(queue, context, "create", "Creates a queue", &Create, &create);
-  command->add_option("QUEUE", create->name)->required();
+  command = AddCommand(queue, context, "create", "Creates a queue",
+                       "  spillway queue create orders\n"
+                       "  spillway queue create audit --retention limits --retention-age 7d\n"
+                       "  spillway queue create ticks --durability memory --overflow drop_oldest "
+                       "--window-bytes 16MiB\n",
+                       &Create, &create);
+  command->add_option("QUEUE", create->name, "Letters, digits and ._-, at most 255")->required();
   command->add_flag("--exists-ok", create->exists_ok, "Succeed if it is there already");
   create->tuning.Add(command);
 
   EditOptions* edit = nullptr;
-  command =
-      AddCommand(queue, context, "edit", "Changes a queue's tuning while it runs", &Edit, &edit);
-  command->add_option("QUEUE", edit->name)->required();
-  command->add_option("--revision", edit->revision, "Only if the queue is still at this revision");
+  command = AddCommand(queue, context, "edit", "Changes a queue's tuning while it runs",
+                       "  spillway queue edit orders --window-bytes 256MiB\n"
+                       "  spillway queue edit orders --overflow block --dry-run\n"
+                       "  spillway queue edit orders --max-attempts 10 --revision 3\n",
+                       &Edit, &edit);
+  command->alias("update")->alias("tune");
+  command->add_option("QUEUE", edit->name, "Its name")->required();
+  AddCount(command, "--revision", &edit->revision, "Only if the queue is still at this revision");
+  command->add_flag("--dry-run", edit->dry_run, "Show what would change, and change nothing");
   edit->tuning.Add(command);
 
   EditOptions* rm = nullptr;
   command =
-      AddCommand(queue, context, "rm", "Deletes a queue with its records and groups", &Remove, &rm);
-  command->add_option("QUEUE", rm->name)->required();
-  command->add_option("--revision", rm->revision, "Only if the queue is still at this revision");
+      AddCommand(queue, context, "rm", "Deletes a queue with its records and groups",
+                 "  spillway queue rm orders\n  spillway queue rm orders --yes\n", &Remove, &rm);
+  command->alias("delete");
+  command->add_option("QUEUE", rm->name, "Its name")->required();
+  AddCount(command, "--revision", &rm->revision, "Only if the queue is still at this revision");
   command->add_flag("-y,--yes", rm->yes, "Do not ask");
 
   EditOptions* purge = nullptr;
-  command = AddCommand(queue, context, "purge", "Removes records, settled or not", &Purge, &purge);
-  command->add_option("QUEUE", purge->name)->required();
-  command->add_option("--before", purge->before, "Only below this offset")->type_name("OFFSET");
+  command = AddCommand(queue, context, "purge", "Removes records, settled or not",
+                       "  spillway queue purge orders --yes\n"
+                       "  spillway queue purge orders --before 1000\n",
+                       &Purge, &purge);
+  command->add_option("QUEUE", purge->name, "Its name")->required();
+  AddCount(command, "--before", &purge->before, "Only below this offset")->type_name("OFFSET");
   command->add_flag("-y,--yes", purge->yes, "Do not ask");
 }
 

@@ -29,6 +29,8 @@ int Run(const Context& context, const Options& options) {
   if (!stop.ok()) return context.Fail(stop.error());
   read.start = *start;
   read.stop = *stop;
+  read.on_gap = ShowGap;
+  (void)Interrupted();
   if (options.count > 0) {
     read.max_in_flight_messages = std::min<uint64_t>(read.max_in_flight_messages, options.count);
   }
@@ -53,33 +55,41 @@ int Run(const Context& context, const Options& options) {
     }
   }
   std::cout.flush();
-  return kOk;
+  const bool endless = stop->kind == client::Stop::Kind::kNever && options.count == 0;
+  if (OutputLost() || endless) return kOk;
+  const bool done =
+      reader->ended() || (options.count > 0 && received == options.count) || !Interrupted();
+  return done ? kOk : kInterrupted;
 }
 
 }  // namespace
 
 void AddReplay(CLI::App* app, Context* context) {
   Options* options = nullptr;
-  CLI::App* replay = AddCommand(app, context, "replay",
-                                "Reads kept records again; disturbs no group", &Run, &options);
-  replay->add_option("QUEUE", options->queue)->required();
+  CLI::App* replay = AddCommand(
+      app, context, "replay", "Reads kept records again; disturbs no group",
+      "  spillway replay orders --from -10m\n"
+      "  spillway replay orders --from 42 --until 50 --json\n"
+      "  spillway replay orders --from 2026-01-31T12:00:00Z --until 2026-01-31T13:00:00Z\n"
+      "  spillway replay orders --from last:100 --follow\n"
+      "  spillway replay orders --from 42 -n 1 --format raw > payload.bin\n",
+      &Run, &options);
+  replay->add_option("QUEUE", options->queue, "Where from")->required();
   replay
       ->add_option("--from", options->from,
                    "OFFSET, TIME (2026-01-31T12:00:00Z, -10m), earliest, latest, last:N")
+      ->type_name("PLACE")
       ->capture_default_str();
-  replay
-      ->add_option("--until", options->until,
-                   "OFFSET, TIME, tail (where it is now), never; exclusive")
-      ->capture_default_str();
-  replay->add_flag("--follow", options->follow, "Go on with what comes; the same as --until never");
-  replay->add_option("--rate", options->rate, "At most this many records per second")
-      ->check(CLI::PositiveNumber);
-  replay->add_option("-n,--count", options->count, "End after that many records");
+  CLI::Option* until = replay
+                           ->add_option("--until", options->until,
+                                        "OFFSET, TIME, tail (where it is now), never; exclusive")
+                           ->type_name("PLACE")
+                           ->capture_default_str();
+  replay->add_flag("--follow", options->follow, "Go on with what comes; the same as --until never")
+      ->excludes(until);
+  AddCount(replay, "--rate", &options->rate, "At most this many records per second", 1);
+  AddCount(replay, "-n,--count", &options->count, "End after that many records", 1);
   AddShowOptions(replay, &options->show);
-  replay->footer(
-      "Examples:\n  spillway replay orders --from -10m\n  spillway replay orders --from 42 --until "
-      "50 -o json\n"
-      "  spillway replay orders --from last:100 --follow");
 }
 
 }  // namespace spillway::cli

@@ -64,13 +64,20 @@ int Close(const Context& context, const CloseOptions& options) {
 
 void AddSessionCommands(CLI::App* app, Context* context) {
   CLI::App* sessions = app->add_subcommand("sessions", "Open streams: list, close");
+  sessions->alias("session");
   sessions->require_subcommand(1);
   ListOptions* list = nullptr;
-  CLI::App* ls = AddCommand(sessions, context, "ls", "Lists open streams", &List, &list);
-  ls->add_option("QUEUE", list->queue, "Only of this queue");
+  CLI::App* command =
+      AddCommand(sessions, context, "ls", "Lists open streams",
+                 "  spillway sessions ls\n  spillway sessions ls orders\n", &List, &list);
+  command->alias("list");
+  command->add_option("QUEUE", list->queue, "Only of this queue");
   CloseOptions* close = nullptr;
-  CLI::App* command = AddCommand(sessions, context, "close", "Ends a stream", &Close, &close);
-  command->add_option("SESSION", close->id)->required();
+  command = AddCommand(
+      sessions, context, "close",
+      "Ends a stream; what it held goes to other members. Its client learns that it was closed.",
+      "  spillway sessions close s-j33e3z8p9f4nq3mr\n", &Close, &close);
+  command->add_option("SESSION", close->id, "Its id, from sessions ls")->required();
 }
 
 }  // namespace spillway::cli

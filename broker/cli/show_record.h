@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "broker/cli/context.h"
 
@@ -10,6 +11,7 @@ namespace spillway::cli {
 enum class RecordFormat : uint8_t {
   kAuto,     // full on a terminal, payload otherwise
   kPayload,  // the payload and a newline
+  kRaw,      // the payload alone: bytes as they were published
   kFull,     // offset, time, key, headers, payload
 };
 
@@ -19,8 +21,10 @@ struct ShowOptions {
 };
 void AddShowOptions(CLI::App* command, ShowOptions* options);
 
-Json RecordJson(const client::RecordView& record);
 // With `-o json` one line of JSON, whatever the format.
 void ShowRecord(const Context& context, const client::RecordView& record, RecordFormat format);
+
+// Tells on stderr of offsets that will not come.
+void ShowGap(const std::vector<client::OffsetRange>& ranges, client::GapReason reason);
 
 }  // namespace spillway::cli

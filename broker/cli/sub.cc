@@ -9,19 +9,31 @@
 namespace spillway::cli {
 namespace {
 
+using client::SettleAction;
+
 struct Options {
   std::string queue;
   std::string group = "cli";
   std::string from;
-  std::string wait;
+  std::optional<uint64_t> wait_ms;
   bool exclusive = false;
-  bool no_ack = false;
+  std::string settle = "ack";
+  std::string reason;
   uint64_t count = 0;
   uint64_t max_in_flight = client::defaults::kMaxInFlightMessages;
   ShowOptions show;
 };
 
-int Run(const Context& context, const Options& options) {
+// Nothing for "none": the records go back when the stream ends.
+std::optional<SettleAction> ActionOf(const std::string& name) {
+  if (name == "ack") return SettleAction::kAck;
+  if (name == "retry") return SettleAction::kRetry;
+  if (name == "park") return SettleAction::kPark;
+  if (name == "skip") return SettleAction::kSkip;
+  return std::nullopt;
+}
+
+Result<client::ConsumerOptions> ConsumeOptionsOf(const Options& options) {
   client::ConsumerOptions consume;
   consume.queue = options.queue;
   consume.group = options.group;
@@ -33,36 +45,26 @@ int Run(const Context& context, const Options& options) {
   if (options.exclusive) consume.mode = client::GroupMode::kExclusive;
   if (!options.from.empty()) {
     const auto start = ParseStart(options.from, NowUnixMs());
-    if (!start.ok()) return context.Fail(start.error());
+    if (!start.ok()) return start.error();
     consume.start = *start;
   }
-  std::optional<uint64_t> wait;
-  if (!options.wait.empty()) {
-    const auto ms = ParseDuration(options.wait);
-    if (!ms.ok()) return context.Fail(ms.error());
-    wait = *ms;
-  }
-  consume.on_gap = [](const std::vector<client::OffsetRange>& ranges, client::GapReason reason) {
-    for (const client::OffsetRange& range : ranges) {
-      std::cerr << "spillway: offsets " << range.first_offset << " to " << range.end() - 1
-                << " are gone (" << EnumName(static_cast<v1::GapReason>(static_cast<int>(reason)))
-                << ")\n";
-    }
-  };
-  client::Client client = context.Connect();
-  auto consumer = client.OpenConsumer(std::move(consume));
-  if (!consumer.ok()) return context.Fail(consumer.error());
+  consume.on_gap = ShowGap;
+  return consume;
+}
 
+// Shows and settles records until there are enough, or a reason to stop.
+client::Status Receive(const Context& context, const Options& options, client::Consumer* consumer,
+                       uint64_t* received) {
   const RecordFormat format = options.show.Parsed();
-  uint64_t received = 0;
+  const std::optional<SettleAction> action = ActionOf(options.settle);
   uint64_t idle_ms = 0;
-  while (!Interrupted() && (options.count == 0 || received < options.count)) {
+  while (!Interrupted() && (options.count == 0 || *received < options.count)) {
     constexpr uint64_t kSliceMs = 100;
     auto next = consumer->Next(client::milliseconds(kSliceMs));
-    if (!next.ok()) return context.Fail(next.error());
+    if (!next.ok()) return next.error();
     if (!*next) {
       idle_ms += kSliceMs;
-      if (wait && idle_ms >= *wait) break;
+      if (options.wait_ms && idle_ms >= *options.wait_ms) break;
       continue;
     }
     idle_ms = 0;
@@ -70,23 +72,39 @@ int Run(const Context& context, const Options& options) {
     const uint32_t n =
         options.count == 0
             ? batch.size()
-            : static_cast<uint32_t>(std::min<uint64_t>(batch.size(), options.count - received));
+            : static_cast<uint32_t>(std::min<uint64_t>(batch.size(), options.count - *received));
     for (uint32_t i = 0; i < n; ++i) ShowRecord(context, batch[i], format);
     std::cout.flush();
-    received += n;
-    if (!std::cout) break;  // nobody reads: settle nothing of this
-    if (!options.no_ack) batch.Ack(0, n);
-    // Without --ack, and beyond the count: they go back when the stream ends.
+    *received += n;
+    // What could not be shown is not settled, nor is what lies beyond the count: it
+    // goes back when the stream ends.
+    if (std::cout && action) batch.Settle(*action, 0, n, {.reason = options.reason});
     batch.Release();
+    if (!std::cout) break;
   }
-  const client::Status closed = consumer->Close(context.timeout_ms());
-  if (!closed.ok()) return context.Fail(closed.error());
-  if (options.count > 0 && received < options.count && !Interrupted()) {
-    return context.Fail({.kind = client::ErrorKind::kTimedOut,
-                         .message = std::to_string(received) + " of " +
-                                    std::to_string(options.count) + " records came in time"});
-  }
-  return kOk;
+  return client::Ok();
+}
+
+int Run(const Context& context, const Options& options) {
+  auto consume = ConsumeOptionsOf(options);
+  if (!consume.ok()) return context.Fail(consume.error());
+  (void)Interrupted();  // from here on Ctrl-C settles what was shown
+  client::Client client = context.Connect();
+  auto consumer = client.OpenConsumer(*std::move(consume));
+  if (!consumer.ok()) return context.Fail(consumer.error());
+
+  uint64_t received = 0;
+  const client::Status status = Receive(context, options, &*consumer, &received);
+  const client::Status closed = consumer->Close(context.timeout);
+  if (!status.ok()) return context.Fail(status.error());
+  if (!closed.ok()) return context.Fail(closed.error(), "what was shown may come again");
+  if (options.count == 0 || received >= options.count || !std::cout) return kOk;
+  if (Interrupted()) return kInterrupted;
+  return context.Fail({.kind = client::ErrorKind::kTimedOut,
+                       .message = HumanCount(received) + " of " + HumanCount(options.count) +
+                                  " records came before " + HumanDuration(*options.wait_ms) +
+                                  " passed without any"},
+                      "");
 }
 
 }  // namespace
@@ -94,26 +112,36 @@ int Run(const Context& context, const Options& options) {
 void AddSub(CLI::App* app, Context* context) {
   Options* options = nullptr;
   CLI::App* sub =
-      AddCommand(app, context, "sub", "Receives records as a member of a group", &Run, &options);
-  sub->add_option("QUEUE", options->queue)->required();
+      AddCommand(app, context, "sub", "Receives records as a member of a group",
+                 "  spillway sub orders --group billing\n"
+                 "  spillway sub orders -n 10 --json | jq -r .payload\n"
+                 "  spillway sub orders --wait 5s > orders.txt\n"
+                 "  spillway sub orders --group billing -n 1 --settle park --reason 'bad total'\n"
+                 "To read without settling anything: spillway replay, spillway peek.\n",
+                 &Run, &options);
+  sub->add_option("QUEUE", options->queue, "Where from")->required();
   sub->add_option("-g,--group", options->group, "The group; members share its records")
       ->capture_default_str();
   sub->add_option("--from", options->from,
-                  "Where a new group begins: OFFSET, TIME, earliest, latest, last:N");
-  sub->add_option("-n,--count", options->count, "End after that many records");
-  sub->add_option("--wait", options->wait, "End when nothing has come for that long")
-      ->type_name("DURATION");
-  sub->add_flag("--no-ack,!--ack", options->no_ack,
-                "Settle nothing; the records go to others afterwards");
+                  "Where a new group begins: OFFSET, TIME, earliest, latest, last:N")
+      ->type_name("PLACE");
+  AddCount(sub, "-n,--count", &options->count, "End after that many records", 1);
+  AddDuration(
+      sub, "--wait", [options](uint64_t ms) { options->wait_ms = ms; },
+      "End when nothing has come for that long");
+  sub->add_option("--settle", options->settle,
+                  "What becomes of a record once it is shown: ack, retry, park, skip, or none: it "
+                  "goes to another member afterwards")
+      ->type_name("ACTION")
+      ->check(CLI::IsMember({"ack", "retry", "park", "skip", "none"}).description(""))
+      ->capture_default_str();
+  sub->add_flag_callback(
+      "--no-ack", [options] { options->settle = "none"; }, "The same as --settle none");
+  sub->add_option("--reason", options->reason, "Why it is retried or parked, for people");
   sub->add_flag("--exclusive", options->exclusive, "Be the only member");
-  sub->add_option("--max-in-flight", options->max_in_flight, "Records held at once")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  AddCount(sub, "--max-in-flight", &options->max_in_flight,
+           "Records held at once (" + HumanCount(options->max_in_flight) + ")", 1);
   AddShowOptions(sub, &options->show);
-  sub->footer(
-      "Examples:\n  spillway sub orders --group billing\n  spillway sub orders -n 10 -o json | jq "
-      ".payload\n"
-      "To read without settling anything, see spillway replay.");
 }
 
 }  // namespace spillway::cli

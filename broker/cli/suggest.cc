@@ -33,4 +33,9 @@ std::optional<std::string> Nearest(std::string_view word, const std::vector<std:
   return best;
 }
 
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& names) {
+  const auto near = Nearest(word, names);
+  return near ? "; did you mean '" + *near + "'?" : "";
+}
+
 }  // namespace spillway::cli

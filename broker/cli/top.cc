@@ -1,20 +1,23 @@
 // spillway top: what the broker does, live.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <map>
+#include <utility>
 
 #include "broker/cli/context.h"
 #include "broker/cli/enums.h"
 #include "broker/cli/format.h"
-#include "broker/cli/parse.h"
 
 namespace spillway::cli {
 namespace {
 
 struct Options {
   std::string queue;
-  std::string interval = "1s";
+  uint64_t interval_ms = 1000;
   uint64_t count = 0;
 };
 
@@ -95,6 +98,30 @@ std::string Screen(const v1::WatchResponse& now, const Last& last) {
   return out + table.Render();
 }
 
+// Over the last screen rather than after a clear one, which would flicker. What does
+// not fit is left out, so that nothing scrolls.
+void Draw(const std::string& screen, bool first) {
+  winsize size = {};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1;
+  const size_t rows = known ? size.ws_row : 24;
+  const size_t columns = known && size.ws_col > 0 ? size.ws_col : 80;
+  std::string out = first ? "\033[2J\033[H" : "\033[H";
+  const auto lines = static_cast<size_t>(std::count(screen.begin(), screen.end(), '\n'));
+  const size_t shown = lines < rows ? lines : rows - 2;
+  size_t begin = 0;
+  for (size_t i = 0; i < shown; ++i) {
+    const size_t end = screen.find('\n', begin);
+    out += Fit(std::string_view(screen).substr(begin, end - begin), columns) + "\033[K\n";
+    begin = end + 1;
+  }
+  if (shown < lines) {
+    out += Fit("and " + std::to_string(lines - shown) + " more; spillway top QUEUE shows one",
+               columns) +
+           "\033[K\n";
+  }
+  std::cout << out << "\033[J" << std::flush;
+}
+
 // For pipes: a line for each queue and snapshot.
 void PlainLines(const v1::WatchResponse& now, const Last& last) {
   for (const v1::Queue& queue : now.queues()) {
@@ -112,27 +139,27 @@ void PlainLines(const v1::WatchResponse& now, const Last& last) {
 }
 
 int Run(const Context& context, const Options& options) {
-  const auto interval = ParseDuration(options.interval);
-  if (!interval.ok()) return context.Fail(interval.error());
+  EndOnInterrupt();
   Last last;
   uint64_t seen = 0;
+  bool first = true;
   const bool screen = StdoutIsTerminal() && !context.json();
   const auto take = [&](const v1::WatchResponse& now) {
     if (context.json()) {
       PrintJson(ToJson(now));
       std::cout.flush();
     } else if (screen) {
-      std::cout << "\033[H\033[2J" << Screen(now, last) << std::flush;
+      Draw(Screen(now, last), std::exchange(first, false));
     } else {
       PlainLines(now, last);
     }
     last.at_unix_ms = now.at_unix_ms();
     last.stats.clear();
     for (const v1::Queue& queue : now.queues()) last.stats[queue.name()] = queue.stats();
-    return !Interrupted() && std::cout && (options.count == 0 || ++seen < options.count);
+    return std::cout && (options.count == 0 || ++seen < options.count);
   };
   const client::Status status =
-      context.Admin().Watch(options.queue, client::milliseconds(*interval), take);
+      context.Admin().Watch(options.queue, client::milliseconds(options.interval_ms), take);
   return status.ok() ? kOk : context.Fail(status.error());
 }
 
@@ -140,12 +167,17 @@ int Run(const Context& context, const Options& options) {
 
 void AddTop(CLI::App* app, Context* context) {
   Options* options = nullptr;
-  CLI::App* top =
-      AddCommand(app, context, "top", "Shows what the broker does, live", &Run, &options);
+  CLI::App* top = AddCommand(app, context, "top",
+                             "Shows what the broker does, live; a line for each queue when piped",
+                             "  spillway top\n"
+                             "  spillway top orders --interval 5s\n"
+                             "  spillway top -n 1 --json | jq .broker\n",
+                             &Run, &options);
   top->add_option("QUEUE", options->queue, "Only this queue");
-  top->add_option("--interval", options->interval, "Between snapshots, 100ms to 1m")
-      ->capture_default_str();
-  top->add_option("-n,--count", options->count, "End after that many snapshots");
+  AddDuration(
+      top, "--interval", [options](uint64_t ms) { options->interval_ms = ms; },
+      "Between snapshots, 100ms to 1m (1s)");
+  AddCount(top, "-n,--count", &options->count, "End after that many snapshots", 1);
 }
 
 }  // namespace spillway::cli

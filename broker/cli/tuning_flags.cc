@@ -1,11 +1,13 @@
 #include "broker/cli/tuning_flags.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "broker/base/registry.gen.h"
 #include "broker/cli/enums.h"
 #include "broker/cli/format.h"
 #include "broker/cli/parse.h"
+#include "broker/cli/suggest.h"
 
 namespace spillway::cli {
 namespace {
@@ -39,6 +41,18 @@ std::string Join(const std::vector<std::string>& words) {
   return out;
 }
 
+std::string Upper(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return text;
+}
+
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
 std::string Help(const Tunable& tunable) {
   const FieldDescriptor* field = FieldOf(tunable);
   std::string text(tunable.doc);
@@ -57,6 +71,14 @@ std::string FlagOf(std::string_view tunable) {
   std::string flag(tunable.ends_with("_ms") ? tunable.substr(0, tunable.size() - 3) : tunable);
   std::replace(flag.begin(), flag.end(), '_', '-');
   return "--" + flag;
+}
+
+std::vector<std::string> ValuesOf(std::string_view tunable) {
+  const Tunable* found = Find(tunable);
+  if (found == nullptr || FieldOf(*found)->cpp_type() != FieldDescriptor::CPPTYPE_ENUM) return {};
+  std::vector<std::string> values = EnumNames(FieldOf(*found)->enum_type());
+  for (std::string& value : values) value = Lower(value);
+  return values;
 }
 
 void TuningFlags::Add(CLI::App* command) {
@@ -87,9 +109,11 @@ Status SetTunable(std::string_view name, const std::string& text, v1::QueueTunin
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
     const auto* value = FindEnum(field->enum_type(), text);
     if (value == nullptr) {
+      const std::vector<std::string> names = EnumNames(field->enum_type());
       return Error{.kind = ErrorKind::kInvalidArgument,
-                   .message = FlagOf(name) + ": '" + text + "' is none of " +
-                              Join(EnumNames(field->enum_type()))};
+                   .message = FlagOf(name) + ": '" + text + "' is none of " + Join(names) +
+                              DidYouMean(Upper(text), names),
+                   .field = "tuning." + std::string(name)};
     }
     reflection->SetEnum(tuning, field, value);
     return client::Ok();
@@ -100,12 +124,17 @@ Status SetTunable(std::string_view name, const std::string& text, v1::QueueTunin
   if (!value.ok()) {
     Error error = value.error();
     error.message = FlagOf(name) + ": " + error.message;
+    error.field = "tuning." + std::string(name);
     return error;
   }
   if (*value < tunable->min || *value > tunable->max) {
     return Error{.kind = ErrorKind::kInvalidArgument,
                  .message = FlagOf(name) + " may be " + ShowNumber(*tunable, tunable->min) +
-                            " to " + ShowNumber(*tunable, tunable->max)};
+                            " to " + ShowNumber(*tunable, tunable->max) + ", not " +
+                            ShowNumber(*tunable, *value),
+                 .field = "tuning." + std::string(name),
+                 .limit = *value < tunable->min ? tunable->min : tunable->max,
+                 .actual = *value};
   }
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
     reflection->SetUInt32(tuning, field, static_cast<uint32_t>(*value));

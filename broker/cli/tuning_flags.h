@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <map>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "clients/cpp/spillway/error.h"
 #include "spillway/v1/queue.pb.h"
@@ -25,6 +27,8 @@ class TuningFlags {
 
 // "--retention-age" for retention_age_ms.
 std::string FlagOf(std::string_view tunable);
+// What a tunable that is an enum may be, as "synced"; none for a number.
+std::vector<std::string> ValuesOf(std::string_view tunable);
 // Sets one field from text; `name` is the tunable's.
 client::Status SetTunable(std::string_view name, const std::string& text, v1::QueueTuning* tuning);
 // A field's value for people: "64 MiB", "24 h", "SYNCED".

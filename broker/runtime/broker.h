@@ -193,6 +193,7 @@ struct BrokerOptions {
   uint32_t max_queues = 10'000;
   // Free and total bytes of the store's disk; read at most every 100 ms.
   std::function<std::pair<uint64_t, uint64_t>()> disk_space;
+  std::function<uint64_t()> connections;  // open ones, for snapshots; empty: unknown
   uint64_t seed = 0;  // for ids and jitter
 };
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "broker/base/ids.h"
 #include "broker/base/registry.gen.h"
+#include "broker/base/version.h"
 #include "broker/runtime/broker_impl.h"
 #include "broker/runtime/explain.h"
 #include "broker/runtime/tuning_codec.h"
@@ -424,6 +425,10 @@ Result<pb::WatchResponse> BrokerImpl::Snapshot(const pb::WatchRequest& request) 
   broker->set_commits_total(stats.commits_total);
   broker->set_syncs_total(stats.syncs_total);
   broker->set_sessions(static_cast<uint32_t>(streams_.size()));
+  if (options_.connections) {
+    broker->set_connections(static_cast<uint32_t>(options_.connections()));
+  }
+  broker->set_version(kVersion);
   broker->set_draining(draining());
   return response;
 }

@@ -207,12 +207,12 @@ class Daemon {
       if (!space) return {UINT64_MAX, UINT64_MAX};
       return {space->free_bytes, space->total_bytes};
     };
+    options.connections = [server = server_.get()] { return server->connections(); };
     const uint64_t budget = options.memory_budget_bytes;
     broker_ = runtime::Broker::Create(std::move(options));
     server_->Every(1'000 * kNanosPerMilli, [this](runtime::Broker* broker, const Now&) {
       auto snapshot = broker->Snapshot({});
       if (!snapshot) return;
-      snapshot->mutable_broker()->set_version(kVersion);
       std::copy(server_->errors().begin(), server_->errors().end(), service_stats_.errors.begin());
       service_stats_.connections = server_->connections();
       metrics_.Update(*snapshot, broker->Observe(), service_stats_);

@@ -61,11 +61,12 @@ class Meter {
   }
   void Wait(const std::function<bool()>& or_else) {
     std::unique_lock lock(mu_);
+    waits_since_ = MonotonicNanos();
     while (!changed_.wait_for(lock, milliseconds(20), [this] { return done_; })) {
       lock.unlock();
       const bool end = Stopped(options_.stop) || (or_else && or_else());
       lock.lock();
-      if (end) break;
+      if (end || TimeIsUp(MonotonicNanos())) break;
     }
     done_ = true;
   }
@@ -78,10 +79,20 @@ class Meter {
   }
 
  private:
+  // For when nothing comes: Add looks at the time, too.
+  bool TimeIsUp(uint64_t now) const {
+    if (first_ == 0) {
+      return options_.first_seconds > 0 && Seconds(waits_since_, now) >= options_.first_seconds;
+    }
+    return options_.seconds > 0 &&
+           Seconds(first_, now) >= options_.warmup_seconds + options_.seconds;
+  }
+
   const ConsumeOptions& options_;
   std::mutex mu_;
   std::condition_variable changed_;
   bool done_ = false;
+  uint64_t waits_since_ = 0;
   uint64_t first_ = 0;
   uint64_t begin_ = 0;
   uint64_t last_ = 0;

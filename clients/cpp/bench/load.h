@@ -50,6 +50,7 @@ struct ConsumeOptions {
   std::string group = "bench";
   double warmup_seconds = 0;  // not measured, from the first record on
   double seconds = 0;         // measured; 0: until `count` or `stop`
+  double first_seconds = 0;   // how long to wait for the first record; 0: for ever
   uint64_t count = 0;
   uint64_t max_in_flight_messages = 100'000;
   uint64_t max_in_flight_bytes = 64 << 20;
