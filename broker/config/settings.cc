@@ -4,14 +4,18 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <optional>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "toml++/toml.h"
 
 namespace spillway::config {
@@ -70,17 +74,33 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string DidYouMean(std::string_view name) {
-  const Setting* best = nullptr;
-  size_t distance = 4;
-  for (const Setting& setting : AllSettings()) {
-    const size_t d = EditDistance(name, setting.name);
+// The nearest of `names`, if it is near enough to be a typo.
+template <typename Names>
+std::string Nearest(std::string_view word, const Names& names) {
+  std::string best;
+  size_t distance = std::min<size_t>(4, std::max<size_t>(word.size(), 2));
+  for (const auto& name : names) {
+    const size_t d = EditDistance(word, name);
     if (d < distance) {
       distance = d;
-      best = &setting;
+      best = name;
     }
   }
-  return best == nullptr ? "" : absl::StrCat("; did you mean ", std::string(best->name), "?");
+  return best;
+}
+
+std::string DidYouMean(const std::string& near) {
+  return near.empty() ? "" : absl::StrCat("; did you mean ", near, "?");
+}
+
+// host:port with a port that can be; a host that does not exist shows when it is bound.
+bool IsAddress(std::string_view address) {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  const std::string_view port = address.substr(colon + 1);
+  uint16_t number = 0;
+  const auto [end, err] = std::from_chars(port.data(), port.data() + port.size(), number);
+  return err == std::errc() && end == port.data() + port.size();
 }
 
 // Nothing if the value is fine.
@@ -106,16 +126,19 @@ std::optional<Error> Check(const Setting& setting, const std::string& value) {
     case Type::kText:
       break;
   }
-  const auto one_of = [&](std::initializer_list<const char*> allowed) -> std::optional<Error> {
-    std::string list;
-    for (const char* a : allowed) {
-      if (value == a) return std::nullopt;
-      absl::StrAppend(&list, list.empty() ? "" : ", ", a);
-    }
-    return InvalidArgument(name, absl::StrCat(name, " is one of ", list, "; not \"", value, "\""));
+  const auto one_of = [&](const std::vector<std::string>& allowed) -> std::optional<Error> {
+    if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return std::nullopt;
+    return InvalidArgument(
+        name, absl::StrCat(name, " is one of ", absl::StrJoin(allowed, ", "), "; not \"", value,
+                           "\"", DidYouMean(Nearest(value, allowed))));
   };
   if (name == "log_level") return one_of({"debug", "info", "warn", "error"});
   if (name == "log_format") return one_of({"auto", "text", "json"});
+  const bool may_be_empty = name == "http_listen";
+  if ((name == "listen" || may_be_empty) && !IsAddress(value) && !(value.empty() && may_be_empty)) {
+    return InvalidArgument(
+        name, absl::StrCat(name, " is host:port, as 127.0.0.1:7420; not \"", value, "\""));
+  }
   return std::nullopt;
 }
 
@@ -163,28 +186,44 @@ const std::vector<Setting>& AllSettings() {
   return *settings;
 }
 
-Result<Values> ReadToml(const std::string& path) {
+std::string NearestSetting(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Setting& setting : AllSettings()) names.emplace_back(setting.name);
+  return Nearest(name, names);
+}
+
+Result<Values> ReadToml(const std::string& path, Lines* lines) {
   Values values;
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error) || !std::ifstream(path)) {
+    const int why = std::filesystem::is_directory(path, error) ? EISDIR : errno;
+    return InvalidArgument("config", absl::StrCat("cannot read the settings in ", path, ": ",
+                                                  std::generic_category().message(why)));
+  }
   try {
     const toml::table table = toml::parse_file(path);
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
+      const uint32_t line = key.source().begin.line;
+      if (lines != nullptr) (*lines)[name] = line;
+      const std::string where = absl::StrCat("file ", path, ":", line, ": ");
       if (const auto text = node.value_exact<std::string>()) {
         values[name] = *text;
       } else if (const auto number = node.value_exact<int64_t>()) {
         values[name] = std::to_string(*number);
       } else if (const auto flag = node.value_exact<bool>()) {
         values[name] = *flag ? "true" : "false";
+      } else if (node.is_table()) {
+        return InvalidArgument(name, absl::StrCat(where, name, " is a table; settings are at the ",
+                                                  "top of the file, without tables"));
       } else {
         return InvalidArgument(
-            name, absl::StrCat(path, ": ", name, " must be a text, a number or true/false"));
+            name, absl::StrCat(where, name, " must be a text, a whole number or true/false"));
       }
     }
   } catch (const toml::parse_error& e) {
-    std::ostringstream where;
-    where << e.source().begin;
-    return InvalidArgument(
-        "config", absl::StrCat(path, ": ", std::string(e.description()), " (", where.str(), ")"));
+    return InvalidArgument("config", absl::StrCat("file ", path, ":", e.source().begin.line, ": ",
+                                                  std::string(e.description())));
   }
   return values;
 }
@@ -206,8 +245,8 @@ Status Apply(const Values& values, const std::function<std::string(std::string_v
   for (const auto& [name, value] : values) {
     const Setting* setting = Find(name);
     if (setting == nullptr) {
-      return InvalidArgument(
-          name, absl::StrCat(origin(name), ": there is no setting ", name, DidYouMean(name)));
+      return InvalidArgument(name, absl::StrCat(origin(name), ": there is no setting ", name,
+                                                DidYouMean(NearestSetting(name))));
     }
     if (auto error = Check(*setting, value)) {
       error->message = absl::StrCat(origin(name), ": ", error->message);

@@ -46,7 +46,7 @@ struct Setting {
 };
 const std::vector<Setting>& AllSettings();
 
-// Settings and where each came from ("default", "file spillway.toml",
+// Settings and where each came from ("default", "file spillway.toml:3",
 // "SPILLWAY_LISTEN", "--listen").
 struct Loaded {
   Settings settings;
@@ -56,8 +56,13 @@ struct Loaded {
 // Values by name, as they were written.
 using Values = std::map<std::string, std::string, std::less<>>;
 
-// INVALID_ARGUMENT names the key, and what it may have meant.
-Result<Values> ReadToml(const std::string& path);
+// Where a file says it, by name.
+using Lines = std::map<std::string, uint32_t, std::less<>>;
+
+// INVALID_ARGUMENT names the file, the line and the key. `lines` may be nullptr.
+Result<Values> ReadToml(const std::string& path, Lines* lines);
+// The setting that a misspelt one may mean, or "".
+std::string NearestSetting(std::string_view name);
 Values ReadEnvironment(const std::function<const char*(const char*)>& getenv);
 
 // Lays `values` over what is loaded.

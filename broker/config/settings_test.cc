@@ -34,14 +34,21 @@ TEST(SettingsTest, UnknownKeysNameTheNearest) {
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().field, "lisen");
   EXPECT_NE(status.error().message.find("did you mean listen?"), std::string::npos);
+  EXPECT_EQ(NearestSetting("max_queue"), "max_queues");
+  EXPECT_EQ(NearestSetting("zzz"), "");
 }
 
 TEST(SettingsTest, ImpossibleValuesNameTheSettingAndTheRange) {
-  for (const auto& [name, value] : Values{{"max_queues", "0"},
-                                          {"max_sessions", "-1"},
-                                          {"auto_create", "yes"},
-                                          {"log_level", "loud"},
-                                          {"drain_deadline_ms", "600001"}}) {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  for (const auto& [name, value] : Pairs{{"max_queues", "0"},
+                                         {"max_sessions", "-1"},
+                                         {"auto_create", "yes"},
+                                         {"log_level", "loud"},
+                                         {"listen", "localhost"},
+                                         {"listen", "127.0.0.1:65536"},
+                                         {"listen", ""},
+                                         {"http_listen", ":7421"},
+                                         {"drain_deadline_ms", "600001"}}) {
     Loaded loaded;
     const Status status = Apply({{name, value}}, FromTest, &loaded);
     ASSERT_FALSE(status.ok()) << name;
@@ -62,19 +69,31 @@ TEST(SettingsTest, OpenAddressesNeedAWord) {
   EXPECT_TRUE(CheckTogether(settings).ok());
 }
 
+TEST(SettingsTest, RefusesFilesThatCannotBeRead) {
+  for (const std::string& path : {testing::TempDir(), testing::TempDir() + "/none.toml"}) {
+    const auto values = ReadToml(path, nullptr);
+    ASSERT_FALSE(values.ok());
+    EXPECT_NE(values.error().message.find("cannot read the settings in " + path),
+              std::string::npos);
+  }
+}
+
 TEST(SettingsTest, ReadsTomlAndRefusesWhatIsNone) {
   const std::string path = testing::TempDir() + "/settings.toml";
   std::ofstream(path) << "listen = \"127.0.0.1:9\"\nauto_create = true\nmax_queues = 5\n";
-  const auto values = ReadToml(path);
+  Lines lines;
+  const auto values = ReadToml(path, &lines);
+  EXPECT_EQ(lines.at("max_queues"), 3u);
   ASSERT_TRUE(values.ok()) << values.error().message;
   EXPECT_EQ(values.value().at("auto_create"), "true");
   EXPECT_EQ(values.value().at("max_queues"), "5");
   std::ofstream(path) << "listen = [1]\n";
-  EXPECT_FALSE(ReadToml(path).ok());
+  EXPECT_FALSE(ReadToml(path, nullptr).ok());
   std::ofstream(path) << "listen = \n";
-  const auto broken = ReadToml(path);
+  const auto broken = ReadToml(path, nullptr);
   ASSERT_FALSE(broken.ok());
-  EXPECT_NE(broken.error().message.find("line 1"), std::string::npos) << broken.error().message;
+  EXPECT_NE(broken.error().message.find("settings.toml:1:"), std::string::npos)
+      << broken.error().message;
 }
 
 TEST(SettingsTest, TheEnvironmentIsReadByName) {

@@ -81,10 +81,15 @@ Result<config::Loaded> Load(const Flags& flags) {
     if (const char* from = std::getenv("SPILLWAY_CONFIG")) path = from;
   }
   if (!path.empty()) {
-    auto file = config::ReadToml(path);
+    config::Lines lines;
+    auto file = config::ReadToml(path, &lines);
     if (!file) return file.error();
     auto applied = config::Apply(
-        *file, [&](std::string_view) { return "file " + path; }, &loaded);
+        *file,
+        [&](std::string_view name) {
+          return "file " + path + ":" + std::to_string(lines.find(name)->second);
+        },
+        &loaded);
     if (!applied) return applied.error();
   }
   auto environment = config::Apply(
@@ -331,6 +336,18 @@ class Daemon {
   bool drained_ = false;  // guarded by mutex_
 };
 
+// Tells what misspelt flags may mean.
+void SuggestFlags(const CLI::App& app, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    std::string name = argv[i];
+    name.resize(std::min(name.size(), name.find('=')));
+    if (name.rfind("--", 0) != 0 || app.get_option_no_throw(name) != nullptr) continue;
+    std::replace(name.begin(), name.end(), '-', '_');
+    const std::string near = config::NearestSetting(name.substr(2));
+    if (!near.empty()) std::cerr << "Did you mean " << FlagOf(near) << "?\n";
+  }
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"spillwayd: the Spillway message broker"};
   app.set_version_flag("--version", kVersion);
@@ -357,6 +374,7 @@ int Main(int argc, char** argv) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
     app.exit(e);
+    SuggestFlags(app, argc, argv);
     return 2;
   }
   auto loaded = Load(flags);
