@@ -89,7 +89,7 @@ int Run(const Context& context, const Options& options) {
   if (snapshot->broker().draining()) verdict.Raise(kWarning, "the broker is draining");
   for (const v1::Queue& queue : snapshot->queues()) CheckQueue(queue, options, &verdict);
   return Print(context, verdict,
-               std::to_string(snapshot->queues().size()) + " queues, up " +
+               CountOf(static_cast<uint64_t>(snapshot->queues().size()), "queue") + ", up " +
                    HumanDuration(snapshot->broker().uptime_ms()));
 }
 

@@ -78,6 +78,10 @@ std::string HumanCount(uint64_t count) {
   return text;
 }
 
+std::string CountOf(uint64_t count, const std::string& noun) {
+  return HumanCount(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 std::string ShortCount(double count) {
   static constexpr const char* kUnits[] = {"", "k", "M", "G", "T"};
   size_t unit = 0;

@@ -12,6 +12,8 @@ namespace spillway::cli {
 std::string HumanBytes(uint64_t bytes);
 // "1,000,000".
 std::string HumanCount(uint64_t count);
+// "1 record", "1,000 records".
+std::string CountOf(uint64_t count, const std::string& noun);
 // "2.4M", "310k", "12": three digits at most, for narrow columns.
 std::string ShortCount(double count);
 // "30 s", "24 h", "1.5 s", "250 ms".

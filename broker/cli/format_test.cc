@@ -23,6 +23,8 @@ TEST(Format, Counts) {
   EXPECT_EQ(HumanCount(999), "999");
   EXPECT_EQ(HumanCount(1000), "1,000");
   EXPECT_EQ(HumanCount(1234567), "1,234,567");
+  EXPECT_EQ(CountOf(1, "record"), "1 record");
+  EXPECT_EQ(CountOf(1000, "record"), "1,000 records");
   EXPECT_EQ(ShortCount(0), "0");
   EXPECT_EQ(ShortCount(12.4), "12");
   EXPECT_EQ(ShortCount(1.5), "1.5");

@@ -117,7 +117,8 @@ int Release(const Context& context, const Options& options) {
   if (context.json()) {
     PrintJson({{"released_messages", *released}});
   } else {
-    std::cout << HumanCount(*released) << " records are delivered again\n";
+    std::cout << CountOf(*released, "record") << (*released == 1 ? " is" : " are")
+              << " delivered again\n";
   }
   return kOk;
 }

@@ -261,8 +261,8 @@ int Run(const Context& context, const Options& options) {
     return waited ? context.Fail(sent.error(), explain) : context.Fail(sent.error());
   }
   if (!flushed.ok() && unconfirmed > 0) {
-    std::cerr << "spillway: " << HumanCount(unconfirmed)
-              << " records are unconfirmed: they may be kept or not\n";
+    std::cerr << "spillway: " << CountOf(unconfirmed, "record")
+              << " not confirmed; they may be kept or not\n";
     return Interrupted() ? static_cast<int>(kInterrupted) : context.Fail(flushed.error());
   }
   if ((*source)->stopped() || !sent.ok()) return kInterrupted;

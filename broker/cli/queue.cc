@@ -152,7 +152,7 @@ int Remove(const Context& context, const EditOptions& options) {
   const client::Status sure =
       Confirm(context, options.yes,
               "Delete queue " + options.name + " with " +
-                  HumanCount(queue->stats().depth_messages()) + " unsettled records?");
+                  CountOf(queue->stats().depth_messages(), "unsettled record") + "?");
   if (!sure.ok()) return context.Fail(sure.error());
   const client::Status status = context.Admin().DeleteQueue(options.name, options.revision);
   if (!status.ok()) return context.Fail(status.error());
@@ -173,7 +173,7 @@ int Purge(const Context& context, const EditOptions& options) {
   if (context.json()) {
     PrintJson(ToJson(*purged));
   } else {
-    std::cout << HumanCount(purged->purged_messages()) << " records removed; the queue begins at "
+    std::cout << CountOf(purged->purged_messages(), "record") << " removed; the queue begins at "
               << "offset " << purged->head_offset() << "\n";
   }
   return kOk;

@@ -31,9 +31,7 @@ int Run(const Context& context, const Options& options) {
   read.stop = *stop;
   read.on_gap = ShowGap;
   (void)Interrupted();
-  if (options.count > 0) {
-    read.max_in_flight_messages = std::min<uint64_t>(read.max_in_flight_messages, options.count);
-  }
+  read.max_messages = options.count;
   client::Client client = context.Connect();
   auto reader = client.OpenReader(std::move(read));
   if (!reader.ok()) return context.Fail(reader.error());

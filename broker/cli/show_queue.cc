@@ -13,8 +13,13 @@ void ShowQueue(const v1::Queue& queue) {
   const v1::QueueStats& s = queue.stats();
   std::cout << Styled(Style::kBold, queue.name()) << "  revision " << queue.revision() << "\n\n";
   Table now({{"NOW"}, {"", Table::Align::kRight}, {""}});
-  now.Add({"offsets", HumanCount(s.head_offset()) + " to " + HumanCount(s.tail_offset()),
-           "kept; the next record gets " + HumanCount(s.tail_offset())});
+  const std::string next = "the next record gets " + HumanCount(s.tail_offset());
+  if (s.head_offset() == s.tail_offset()) {
+    now.Add({"offsets", "none kept", next});
+  } else {
+    now.Add({"offsets", HumanCount(s.head_offset()) + " to " + HumanCount(s.tail_offset() - 1),
+             "kept; " + next});
+  }
   now.Add({"unsettled", HumanCount(s.depth_messages()), HumanBytes(s.depth_bytes())});
   now.Add({"in memory", HumanCount(s.resident_messages()), HumanBytes(s.resident_bytes())});
   now.Add({"on disk", HumanCount(s.disk_messages()), HumanBytes(s.disk_bytes())});

@@ -38,10 +38,7 @@ Result<client::ConsumerOptions> ConsumeOptionsOf(const Options& options) {
   consume.queue = options.queue;
   consume.group = options.group;
   consume.max_in_flight_messages = options.max_in_flight;
-  // No more than is wanted: what comes beyond would only go back.
-  if (options.count > 0) {
-    consume.max_in_flight_messages = std::min(consume.max_in_flight_messages, options.count);
-  }
+  consume.max_messages = options.count;  // what came beyond would only go back
   if (options.exclusive) consume.mode = client::GroupMode::kExclusive;
   if (!options.from.empty()) {
     const auto start = ParseStart(options.from, NowUnixMs());

@@ -10,6 +10,7 @@ namespace spillway::service {
 void Call::Accept(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory) {
   if (shard->stopping()) return;
   Call* call = new Call(service, shard, factory);  // NOLINT: deletes itself
+  call->context_.AsyncNotifyWhenDone(&call->gone_);
   service->RequestCall(&call->context_, &call->stream_, shard->queue(), shard->queue(),
                        &call->accepted_);
 }
@@ -29,6 +30,7 @@ void Call::OnAccepted(bool ok) {
     delete this;
     return;
   }
+  attended_ = true;
   Accept(service_, shard_, factory_);
   handler_ = (*factory_)(this);
   if (handler_ == nullptr) {
@@ -57,6 +59,7 @@ void Call::OnRead(bool ok) {
       Read();
     } else {
       handler_->OnHalfClosed();
+      if (!attended_) Finish(std::nullopt);
     }
   }
   DeleteIfDone();
@@ -119,9 +122,17 @@ void Call::OnFinished(bool ok) {
   DeleteIfDone();
 }
 
+void Call::OnGone(bool /*ok*/) {
+  attended_ = false;
+  // A peer that had half-closed, as a watcher does, can leave without a word: there
+  // is no read that would fail, and perhaps never another write.
+  if (!finishing_ && !reading_) Finish(std::nullopt);
+  DeleteIfDone();
+}
+
 void Call::DeleteIfDone() {
   // A stream whose read failed and whose peer is gone still waits for Finish.
-  if (done_ && !reading_ && !writing_) delete this;
+  if (done_ && !reading_ && !writing_ && !attended_) delete this;
 }
 
 void Call::Pump() {

@@ -77,6 +77,7 @@ class Call final : public Tended {
   void OnRead(bool ok);
   void OnWritten(bool ok);
   void OnFinished(bool ok);
+  void OnGone(bool ok);
   void Read();
   void DeleteIfDone();
   void Pump() override;
@@ -91,6 +92,7 @@ class Call final : public Tended {
   Op read_{this, &Call::OnRead};
   Op written_{this, &Call::OnWritten};
   Op finished_{this, &Call::OnFinished};
+  Op gone_{this, &Call::OnGone};
   grpc::ByteBuffer incoming_;
   std::unique_ptr<Handler> handler_;
   std::optional<ErrorKind> ended_with_;
@@ -99,6 +101,7 @@ class Call final : public Tended {
   bool wrote_ = false;
   bool finishing_ = false;
   bool done_ = false;
+  bool attended_ = false;  // gRPC will say when the peer has its status, or is gone
 };
 
 }  // namespace spillway::service

@@ -61,6 +61,8 @@ class Server {
   void Every(MonoNanos period, std::function<void(runtime::Broker*, const Now&)> f);
 
   int port() const { return acceptor_->port(); }
+  // Calls that are open or waited for. On the shard's thread.
+  size_t calls() const { return shard_->tended(); }
   // Open connections.
   uint64_t connections() const { return acceptor_->connections(); }
   // Of each round; see Shard. REQUIRES: not started.

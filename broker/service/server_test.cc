@@ -88,6 +88,39 @@ TEST(Server, WatchRepeats) {
   EXPECT_EQ(ErrorOf(bad).field(), "interval_ms");
 }
 
+// A watcher that goes away takes its call with it, although it had half-closed and
+// nothing is being written to it.
+TEST(Server, WatchersThatLeaveAreForgotten) {
+  TestServer server;
+  auto health = grpc::health::v1::Health::NewStub(server.channel_);
+  const auto calls = [&] {
+    size_t n = 0;
+    server.OnShard([&] { n = server.server_->calls(); });
+    return n;
+  };
+  const size_t before = calls();
+  for (int i = 0; i < 10; ++i) {
+    grpc::ClientContext watching;
+    pb::WatchRequest request;
+    request.set_interval_ms(60'000);
+    auto reader = server.admin_->Watch(&watching, request);
+    pb::WatchResponse response;
+    ASSERT_TRUE(reader->Read(&response));
+    grpc::ClientContext waiting;
+    auto state = health->Watch(&waiting, {});
+    grpc::health::v1::HealthCheckResponse serving;
+    ASSERT_TRUE(state->Read(&serving));
+    EXPECT_GE(calls(), before + 2);
+    watching.TryCancel();
+    waiting.TryCancel();
+    reader->Finish();
+    state->Finish();
+  }
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (calls() > before && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  EXPECT_EQ(calls(), before);
+}
+
 TEST(Server, HealthFollowsTheBroker) {
   using grpc::health::v1::HealthCheckResponse;
   TestServer server;

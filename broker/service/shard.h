@@ -67,6 +67,7 @@ class Shard {
   // Looks after `tended` until it is forgotten, and destroys it if it is there when
   // Run ends: by then no operation can come back to it.
   void Tend(Tended* tended) { tended_.insert(tended); }
+  size_t tended() const { return tended_.size(); }
   // Pumps `tended` after the batch.
   void MarkDirty(Tended* tended);
   void StartTimer(Tended* tended, MonoNanos at);

@@ -3,6 +3,9 @@
 package cli
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -86,7 +89,7 @@ func TestCheckFollowsMonitoringPlugins(t *testing.T) {
 		out  string
 	}{
 		{nil, 0, "SPILLWAY OK - 2 queues, up "},
-		{[]string{"q", "--warn-depth", "11"}, 0, "SPILLWAY OK - 1 queues"},
+		{[]string{"q", "--warn-depth", "11"}, 0, "SPILLWAY OK - 1 queue, up"},
 		{[]string{"--warn-depth", "10"}, 1, "SPILLWAY WARNING - q depth 10 (limit 10)\n"},
 		{[]string{"--warn-depth", "5", "--crit-depth", "10"}, 2, "SPILLWAY CRITICAL - q depth 10 (limit 10)\n"},
 		{[]string{"idle", "--crit-depth", "1"}, 0, "SPILLWAY OK"},
@@ -130,6 +133,37 @@ func TestTopPiped(t *testing.T) {
 		t.Errorf("broker: %v", broker)
 	}
 	c.fails(exitUsage, []string{"top", "--interval", "1ms"}, "interval_ms must be 100 to 60000", "field interval_ms")
+}
+
+// Monitoring runs check for years: the broker must be as it was afterwards.
+func TestCommandsLeaveNothingBehind(t *testing.T) {
+	c := start(t)
+	c.ok("queue", "create", "q", "--retention", "limits")
+	sockets := func() int {
+		folder := fmt.Sprintf("/proc/%d/fd", c.broker.PID())
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, entry := range entries {
+			if to, _ := os.Readlink(filepath.Join(folder, entry.Name())); strings.HasPrefix(to, "socket:") {
+				n++
+			}
+		}
+		return n
+	}
+	c.eventually("the creation's connection is closed", func() bool { return sockets() <= 2 })
+	for range 5 {
+		c.ok("check")
+		c.ok("top", "-n", "1")
+		c.ok("pub", "q", "x")
+		c.ok("sub", "q", "-n", "1")
+		c.ok("replay", "q")
+		c.ok("explain", "q")
+	}
+	// The two that listen are left.
+	c.eventually("every connection is closed", func() bool { return sockets() <= 2 })
 }
 
 func TestBench(t *testing.T) {

@@ -90,6 +90,10 @@ func TestSubscribeSettles(t *testing.T) {
 	if out := c.ok("sub", "q", "-n", "2"); out != "a\nb\n" {
 		t.Errorf("first: %q", out)
 	}
+	// No more than two were sent: the others have used no attempt.
+	if group := c.list("group", "ls", "q")[0]; group["retrying_messages"] != 0.0 || group["cursor_offset"] != 2.0 {
+		t.Errorf("after two: %v", group)
+	}
 	// Another group begins where it says, and has a place of its own.
 	if out := c.ok("sub", "q", "-n", "1", "-g", "other", "--from", "last:1"); out != "d\n" {
 		t.Errorf("another group: %q", out)
@@ -128,7 +132,7 @@ func TestParkedRecordsAreReleased(t *testing.T) {
 	if text := c.ok("group", "parked", "q", "cli", "--from", "2"); !strings.Contains(text, `bad\x07total`) || strings.Count(text, "\n") != 2 {
 		t.Errorf("from an offset: %q", text)
 	}
-	if out := c.ok("group", "release", "q", "cli", "1"); out != "1 records are delivered again\n" {
+	if out := c.ok("group", "release", "q", "cli", "1"); out != "1 record is delivered again\n" {
 		t.Errorf("release: %q", out)
 	}
 	if out := c.ok("sub", "q", "-n", "1"); out != "b\n" {

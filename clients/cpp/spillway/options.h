@@ -103,6 +103,8 @@ struct ReceiveOptions {
   // What may be held at once. The bytes are raised to one largest message.
   uint64_t max_in_flight_messages = defaults::kMaxInFlightMessages;
   uint64_t max_in_flight_bytes = defaults::kMaxInFlightBytes;
+  // How many are wanted in all; the broker sends no more. 0: any number.
+  uint64_t max_messages = 0;
   // If set, batches go here on the I/O thread instead of to Next(): no hand-over
   // between threads, so do not block in it.
   std::function<void(DeliveryBatch)> on_batch;

@@ -59,7 +59,8 @@ ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, ConsumerOptions opt
     : Session(std::move(core), kMethod),
       reader_(false),
       options_(std::move(options)),
-      window_({options_.max_in_flight_messages, options_.max_in_flight_bytes}) {}
+      window_({options_.max_in_flight_messages, options_.max_in_flight_bytes},
+              options_.max_messages) {}
 
 ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, const ReaderOptions& options)
     : Session(std::move(core), kMethod),
@@ -67,7 +68,8 @@ ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, const ReaderOptions
       options_(Shared(options)),
       stop_(options.stop),
       rate_(options.rate_messages_per_second),
-      window_({options_.max_in_flight_messages, options_.max_in_flight_bytes}) {}
+      window_({options_.max_in_flight_messages, options_.max_in_flight_bytes},
+              options_.max_messages) {}
 
 Result<std::optional<DeliveryBatch>> ConsumerSession::Next(Timeout timeout) {
   std::unique_lock lock(mu_);
@@ -376,6 +378,7 @@ void ConsumerSession::RevokedLocked(const v1::Revoke& revoke) {
   for (const OffsetRange& range : ranges) TakeLocked(range, std::nullopt, &taken);
   window_.Released(taken.current);
   window_.HeldReleased(taken.held);
+  window_.Refund(taken.current.messages + taken.held.messages);
   if (options_.on_revoke) {
     events_.push_back(
         {.ranges = std::move(ranges), .revoke = static_cast<RevokeReason>(revoke.reason())});

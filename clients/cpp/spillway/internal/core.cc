@@ -9,6 +9,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "broker/base/version.h"
+
 namespace spillway::client::internal {
 namespace {
 
@@ -41,8 +43,8 @@ Result<std::shared_ptr<Core>> Core::Make(ClientOptions options) {
 Core::Core(ClientOptions options, std::string ca_pem)
     : options_(std::move(options)),
       ca_pem_(std::move(ca_pem)),
-      client_name_(
-          (options_.name + " spillway-cpp/1.0.0-dev").substr(0, registry::limit::kMaxClientBytes)),
+      client_name_((options_.name + " spillway-cpp/" + kVersion)
+                       .substr(0, registry::limit::kMaxClientBytes)),
       tokens_(options_.retry_budget_tokens),
       random_(std::random_device{}()) {
   channel_ = Dial();

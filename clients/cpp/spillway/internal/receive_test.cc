@@ -37,6 +37,21 @@ TEST(ReceiveWindow, WhatIsHeldNarrowsTheNewEpoch) {
   EXPECT_EQ(window.Open({20, 5000}), (Credit{0, 0})) << "never below zero";
 }
 
+TEST(ReceiveWindow, AsksForNoMoreThanIsWanted) {
+  ReceiveWindow window({10, 1000}, 12);
+  EXPECT_EQ(window.Open({}), (Credit{10, 1000}));
+  window.Received({10, 100});
+  window.Released({8, 80});
+  EXPECT_EQ(window.Riding(), (Credit{12, 1080}));
+  window.Received({1, 10});
+  window.Released({3, 30});
+  EXPECT_EQ(window.Riding(), (Credit{12, 1110}));
+  // Eleven came; the twelfth may come after a reconnect, and what is taken back again.
+  EXPECT_EQ(window.Open({}), (Credit{1, 1000}));
+  window.Refund(2);
+  EXPECT_EQ(window.Riding(), (Credit{3, 1000}));
+}
+
 TEST(ReceiveWindow, WidensToOneLargestMessage) {
   ReceiveWindow window({10, 1000});
   window.Open({});

@@ -12,11 +12,16 @@ namespace spillway::client::internal {
 // takes at once, less what it still holds from earlier epochs; told to the broker
 // when half of the window is used, or with any settle. Pure; not thread-safe.
 //
+// A consumer that wants so many records and no more never asks for others: they would
+// only go back, with an attempt used.
+//
 // Invariant: limits only rise within an epoch, and what is received and not
 // settled, held records included, stays within the window.
 class ReceiveWindow {
  public:
-  explicit ReceiveWindow(const Credit& window) : window_(window) {}
+  // `total` records at most in all epochs; 0: any number.
+  explicit ReceiveWindow(const Credit& window, uint64_t total = 0)
+      : window_(window), total_(total) {}
 
   // Widens the window, so that one largest message fits.
   void AtLeast(uint64_t bytes) { window_.bytes = std::max(window_.bytes, bytes); }
@@ -25,6 +30,7 @@ class ReceiveWindow {
   // first limit.
   Credit Open(const Credit& held) {
     held_ = held;
+    received_before_ += received_.messages;
     released_ = {};
     received_ = {};
     granted_ = {};
@@ -33,6 +39,10 @@ class ReceiveWindow {
   void Received(const Credit& cost) { received_ += cost; }
   // Settled, revoked or gone: received in this epoch, or held from an earlier one.
   void Released(const Credit& cost) { released_ += cost; }
+  // Taken back: others may come in their place.
+  void Refund(uint64_t records) {
+    if (total_ != 0) total_ += records;
+  }
   void HeldReleased(const Credit& cost) { held_ = SaturatingMinus(held_, cost); }
 
   // The limit to send along with something else, if it is news.
@@ -57,9 +67,18 @@ class ReceiveWindow {
   const Credit& window() const { return window_; }
 
  private:
-  Credit limit() const { return Max(granted_, released_ + SaturatingMinus(window_, held_)); }
+  Credit limit() const {
+    Credit limit = released_ + SaturatingMinus(window_, held_);
+    if (total_ != 0) {
+      const uint64_t left = total_ > received_before_ ? total_ - received_before_ : 0;
+      limit.messages = std::min(limit.messages, left);
+    }
+    return Max(granted_, limit);
+  }
 
   Credit window_;
+  uint64_t total_;
+  uint64_t received_before_ = 0;  // in earlier epochs
   Credit held_;
   Credit released_;
   Credit received_;
