@@ -312,13 +312,18 @@ impl Core {
         self.received.plus(max.minus(self.in_flight))
     }
 
-    /// The limit should rise: half of it is used, or nothing is left to settle, or the
-    /// largest message would not fit.
-    fn grant_due(&self) -> bool {
+    /// By how much the limit may rise now.
+    fn more(&self) -> Credit {
         if !self.up || self.close_sent || self.closing.is_some() || self.draining.is_some() {
-            return false;
+            return Credit::default();
         }
-        let more = self.wanted().minus(self.granted);
+        self.wanted().minus(self.granted)
+    }
+
+    /// Raising the limit is worth a frame of its own: half of it is used, or nothing is left
+    /// to settle, or the largest message would not fit.
+    fn grant_due(&self) -> bool {
+        let more = self.more();
         if more.is_zero() {
             return false;
         }

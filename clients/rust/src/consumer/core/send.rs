@@ -162,7 +162,9 @@ impl Core {
         self.settle_frame(None, ranges)
     }
 
-    /// A grant that is due rides on the last settle.
+    /// With the last of what is due rides what may be granted, however little: an
+    /// application that holds the rest and waits for more settles nothing else that could
+    /// bring it.
     fn settle_frame(&mut self, how: Option<&Nack>, ranges: Vec<OffsetRange>) -> Due {
         self.unanswered.add(how, &ranges);
         let ranges = to_pb(ranges);
@@ -174,22 +176,23 @@ impl Core {
                 ..Default::default()
             },
         };
-        if self.acks.is_empty() && self.nacks.is_empty() {
-            settle.grant = self.due_grant();
+        if self.acks.is_empty() && self.nacks.is_empty() && !self.more().is_zero() {
+            settle.grant = Some(self.grant());
         }
         Due::Frame(frame(Frame::Settle(settle)))
     }
 
     fn due_grant(&mut self) -> Option<pb::Grant> {
-        if !self.grant_due() {
-            return None;
-        }
+        self.grant_due().then(|| self.grant())
+    }
+
+    fn grant(&mut self) -> pb::Grant {
         self.granted = self.wanted();
-        Some(pb::Grant {
+        pb::Grant {
             epoch: self.epoch,
             limit: Some(self.granted.to_pb()),
             ..Default::default()
-        })
+        }
     }
 }
 
