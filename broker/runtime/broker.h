@@ -194,7 +194,7 @@ struct BrokerOptions {
   // Free and total bytes of the store's disk; read at most every 100 ms.
   std::function<std::pair<uint64_t, uint64_t>()> disk_space;
   std::function<uint64_t()> connections;  // open ones, for snapshots; empty: unknown
-  uint64_t seed = 0;  // for ids and jitter
+  uint64_t seed = 0;                      // for ids and jitter
 };
 
 // Not thread-safe, except wake (which it calls) and Post.
