@@ -1,6 +1,7 @@
 // Consumers and readers against a broker that plays scripts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <string>
@@ -43,6 +44,35 @@ v1::ConsumeRequest ReadA(Stream* stream, v1::ConsumeRequest::FrameCase kind) {
     if (request.frame_case() == kind) return request;
   }
   return {};
+}
+
+void SendRevoke(Stream* stream, uint64_t first, uint64_t count) {
+  v1::ConsumeResponse response;
+  response.mutable_revoke()->set_reason(v1::REVOKE_REASON_STALE);
+  response.mutable_revoke()->add_ranges()->set_first_offset(first);
+  response.mutable_revoke()->mutable_ranges(0)->set_count(count);
+  stream->Write(response);
+}
+
+// The next settle, or an empty one at the Close; Pings are answered meanwhile.
+v1::Settle NextSettle(Stream* stream) {
+  v1::ConsumeRequest request;
+  while (stream->Read(&request)) {
+    if (request.has_settle()) return request.settle();
+    if (request.has_close()) break;
+    if (!request.has_ping()) continue;
+    v1::ConsumeResponse response;
+    response.mutable_pong()->set_id(request.ping().id());
+    response.mutable_pong()->set_epoch(request.ping().epoch());
+    stream->Write(response);
+  }
+  return {};
+}
+
+// The client closes once all is settled again, which takes a Pong.
+void UntilSettledAndClosed(Stream* stream) {
+  while (NextSettle(stream).ranges_size() > 0) {
+  }
 }
 
 void UntilClose(Stream* stream) { ReadA(stream, v1::ConsumeRequest::kClose); }
@@ -129,7 +159,9 @@ TEST(Consumer, StatesWhatItHoldsOnResume) {
                          [&](Stream* stream) {
                            resumed.set_value(ReadA(stream, v1::ConsumeRequest::kOpen).open());
                            SendOpened(stream, 2, 2, 10);
-                           settled.set_value(ReadA(stream, v1::ConsumeRequest::kSettle).settle());
+                           // It had settled two of them.
+                           SendRevoke(stream, 0, 2);
+                           settled.set_value(NextSettle(stream));
                            UntilClose(stream);
                            return grpc::Status::OK;
                          }});
@@ -139,8 +171,8 @@ TEST(Consumer, StatesWhatItHoldsOnResume) {
   (*batch)->Ack(0, 2);
   const v1::ConsumeOpen open = resumed.get_future().get();
   ASSERT_EQ(open.group().held_size(), 1);
-  EXPECT_EQ(open.group().held(0).first_offset(), 2U);
-  EXPECT_EQ(open.group().held(0).count(), 4U);
+  EXPECT_EQ(open.group().held(0).first_offset(), 0U) << "what is unanswered, too";
+  EXPECT_EQ(open.group().held(0).count(), 6U);
   EXPECT_EQ(open.limit().messages(), 6U) << "the window less what is held";
   while (consumer.reconnects() == 0) std::this_thread::yield();
   (*batch)->Ack();
@@ -149,6 +181,65 @@ TEST(Consumer, StatesWhatItHoldsOnResume) {
   EXPECT_EQ(settle.ranges(0).count(), 4U);
   EXPECT_EQ(settle.grant().limit().messages(), 10U) << "held records are not the epoch's";
   EXPECT_TRUE(consumer.Close().ok());
+}
+
+TEST(Consumer, SettlesUnderWayWhenTheStreamBreaksAreSettledAgain) {
+  std::promise<v1::ConsumeOpen> third;
+  std::vector<v1::Settle> again;
+  ScriptedBroker broker(
+      {[&](Stream* stream) {
+         ReadA(stream, v1::ConsumeRequest::kOpen);
+         SendOpened(stream, 1, 0, 10);
+         SendRecords(stream, 0, 6);
+         ReadA(stream, v1::ConsumeRequest::kSettle);
+         ReadA(stream, v1::ConsumeRequest::kSettle);
+         return ScriptedBroker::Broken();
+       },
+       [&](Stream* stream) {
+         EXPECT_EQ(ReadA(stream, v1::ConsumeRequest::kOpen).open().group().held(0).count(), 6U);
+         SendOpened(stream, 2, 0, 10);
+         SendRevoke(stream, 1, 2);
+         for (int i = 0; i < 3; ++i) again.push_back(NextSettle(stream));
+         return ScriptedBroker::Broken();
+       },
+       [&](Stream* stream) {
+         third.set_value(ReadA(stream, v1::ConsumeRequest::kOpen).open());
+         SendOpened(stream, 3, 0, 10);
+         UntilSettledAndClosed(stream);
+         return grpc::Status::OK;
+       }});
+  Client client = *Client::Make(broker.Options());
+  std::atomic<bool> revoked = false;
+  ConsumerOptions options = Options();
+  options.on_revoke = [&](const std::vector<OffsetRange>&, RevokeReason) { revoked = true; };
+  auto consumer = *client.OpenConsumer(options);
+  auto batch = consumer.Next();
+  (*batch)->Ack(0, 4);
+  (*batch)->Settle(SettleAction::kPark, 4, 1, {.reason = "odd"});
+  while (consumer.reconnects() == 0) std::this_thread::yield();
+  (*batch)->Ack();
+  const v1::ConsumeOpen open = third.get_future().get();
+  ASSERT_EQ(open.group().held_size(), 2);
+  EXPECT_EQ(open.group().held(0).count(), 1U);
+  EXPECT_EQ(open.group().held(1).first_offset(), 3U);
+  EXPECT_EQ(open.group().held(1).count(), 3U);
+  EXPECT_TRUE(consumer.Close().ok());
+  EXPECT_FALSE(revoked) << "that a settle had arrived is no news";
+  std::vector<uint64_t> acknowledged;
+  for (const v1::Settle& settle : again) {
+    if (settle.action() == v1::SETTLE_ACTION_PARK) {
+      EXPECT_EQ(settle.reason(), "odd");
+      EXPECT_EQ(settle.ranges(0).first_offset(), 4U);
+      continue;
+    }
+    for (const v1::OffsetRange& range : settle.ranges()) {
+      for (uint64_t i = 0; i < range.count(); ++i) {
+        acknowledged.push_back(range.first_offset() + i);
+      }
+    }
+  }
+  std::sort(acknowledged.begin(), acknowledged.end());
+  EXPECT_EQ(acknowledged, (std::vector<uint64_t>{0, 3, 5}));
 }
 
 TEST(Consumer, RevokedRecordsCannotBeSettled) {

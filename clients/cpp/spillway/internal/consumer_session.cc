@@ -175,6 +175,22 @@ std::vector<OffsetRange> ConsumerSession::held() const {
   return in_flight_.Ranges();
 }
 
+// What is in hand, what is settled and not sent, and of what is unanswered as much as
+// the broker lets it state.
+std::vector<OffsetRange> ConsumerSession::HeldLocked() {
+  std::vector<OffsetRange> held = in_flight_.Ranges();
+  for (const Settled& settle : settles_) {
+    held.insert(held.end(), settle.ranges.begin(), settle.ranges.end());
+  }
+  Normalize(&held);
+  constexpr size_t kMost = registry::limit::kMaxHeldRanges;
+  unanswered_.Trim(kMost - std::min(kMost, held.size()));
+  const std::vector<OffsetRange> unanswered = unanswered_.Ranges();
+  held.insert(held.end(), unanswered.begin(), unanswered.end());
+  Normalize(&held);
+  return held;
+}
+
 grpc::ByteBuffer ConsumerSession::OpenFrameLocked() {
   v1::ConsumeRequest request;
   v1::ConsumeOpen* open = request.mutable_open();
@@ -207,18 +223,7 @@ grpc::ByteBuffer ConsumerSession::OpenFrameLocked() {
     target->set_group(options_.group);
     target->set_mode(static_cast<v1::GroupMode>(options_.mode));
     SetStart(options_.start, target->mutable_start());
-    // What is settled here and not yet there, first; then what is in hand.
-    std::vector<OffsetRange> ranges;
-    for (const PendingSettle& settle : settles_) {
-      ranges.insert(ranges.end(), settle.ranges.begin(), settle.ranges.end());
-    }
-    const std::vector<OffsetRange> in_hand = in_flight_.Ranges();
-    ranges.insert(ranges.end(), in_hand.begin(), in_hand.end());
-    std::sort(ranges.begin(), ranges.end(), [](const OffsetRange& a, const OffsetRange& b) {
-      return a.first_offset < b.first_offset;
-    });
-    std::vector<OffsetRange> merged;
-    for (const OffsetRange& range : ranges) AppendRange(range, &merged);
+    std::vector<OffsetRange> merged = HeldLocked();
     // The broker takes back what is beyond its bound.
     for (size_t i = registry::limit::kMaxHeldRanges; i < merged.size(); ++i) {
       InFlight::Taken dropped;
@@ -232,6 +237,16 @@ grpc::ByteBuffer ConsumerSession::OpenFrameLocked() {
   return ToFrame(request);
 }
 
+// What earlier streams may have lost, then what is new.
+std::optional<Settled> ConsumerSession::NextSettleLocked() {
+  std::optional<Settled> next = unanswered_.Next(kMaxRangesPerFrame);
+  if (!next && !settles_.empty()) {
+    next = std::move(settles_.front());
+    settles_.pop_front();
+  }
+  return next;
+}
+
 std::optional<grpc::ByteBuffer> ConsumerSession::NextFrameLocked() {
   v1::ConsumeRequest request;
   const bool may_grant = state_ == State::kOpen && !closing_;
@@ -239,14 +254,13 @@ std::optional<grpc::ByteBuffer> ConsumerSession::NextFrameLocked() {
     out->set_epoch(epoch_);
     SetCredit(limit, out->mutable_limit());
   };
-  if (!settles_.empty()) {
-    const PendingSettle& settle = settles_.front();
+  if (const std::optional<Settled> settle = NextSettleLocked()) {
     v1::Settle* out = request.mutable_settle();
-    out->set_action(static_cast<v1::SettleAction>(settle.action));
-    out->set_delay_ms(settle.delay_ms);
-    out->set_reason(settle.reason);
-    for (const OffsetRange& range : settle.ranges) SetRange(range, out->add_ranges());
-    settles_.pop_front();
+    out->set_action(static_cast<v1::SettleAction>(settle->action));
+    out->set_delay_ms(settle->delay_ms);
+    out->set_reason(settle->reason);
+    for (const OffsetRange& range : settle->ranges) SetRange(range, out->add_ranges());
+    unanswered_.Add(*settle);
     if (const std::optional<Credit> limit = may_grant ? window_.Riding() : std::nullopt) {
       grant(out->mutable_grant(), *limit);
     }
@@ -286,7 +300,7 @@ grpc::ByteBuffer ConsumerSession::CloseFrameLocked() {
 }
 
 bool ConsumerSession::IdleLocked() const {
-  if (!settles_.empty()) return false;
+  if (!settles_.empty() || (OpenLocked() && unanswered_.settles_again())) return false;
   // A drained group first finishes what it holds; the rest goes along as held.
   return closing_ || reader_ || in_flight_.empty();
 }
@@ -353,6 +367,15 @@ Status ConsumerSession::OpenedFrameLocked(const v1::ConsumeOpened& opened) {
 
 void ConsumerSession::DeliveredLocked(std::shared_ptr<const FrameIndex> index, grpc::Slice frame) {
   window_.Received(index->cost);
+  std::vector<OffsetRange> again;
+  for (const FrameIndex::Run& run : index->runs) {
+    if (unanswered_.may_have(run.first_offset)) again.push_back({run.first_offset, run.count});
+  }
+  if (!again.empty()) {
+    // What became of the earlier delivery must not settle this one.
+    Normalize(&again);
+    unanswered_.Over(again);
+  }
   const uint64_t id = ++last_delivery_;
   for (const FrameIndex::Run& run : index->runs) {
     if (!reader_) in_flight_.Add(id, epoch_, run, index);
@@ -374,6 +397,10 @@ void ConsumerSession::DeliveredLocked(std::shared_ptr<const FrameIndex> index, g
 
 void ConsumerSession::RevokedLocked(const v1::Revoke& revoke) {
   std::vector<OffsetRange> ranges = FromProtoRanges(revoke.ranges());
+  Normalize(&ranges);
+  // That a settle had arrived before its stream broke is no news to anybody.
+  ranges = unanswered_.Over(ranges);
+  if (ranges.empty()) return;
   InFlight::Taken taken;
   for (const OffsetRange& range : ranges) TakeLocked(range, std::nullopt, &taken);
   window_.Released(taken.current);
@@ -402,10 +429,14 @@ void ConsumerSession::EndLocked(uint64_t next_offset) {
   TerminateLocked({});
 }
 
-void ConsumerSession::BrokenLocked() { extends_.clear(); }
+void ConsumerSession::BrokenLocked() {
+  extends_.clear();
+  unanswered_.Broke();
+}
 
 void ConsumerSession::FailedLocked(const Error& /*error*/) {
   settles_.clear();
+  unanswered_.Clear();
   extends_.clear();
   in_flight_.Clear();
 }

@@ -10,6 +10,7 @@
 #include "clients/cpp/spillway/internal/in_flight.h"
 #include "clients/cpp/spillway/internal/receive_window.h"
 #include "clients/cpp/spillway/internal/session.h"
+#include "clients/cpp/spillway/internal/unanswered.h"
 #include "spillway/v1/broker.pb.h"
 
 namespace spillway::client::internal {
@@ -40,12 +41,6 @@ class ConsumerSession final : public Session {
   std::vector<OffsetRange> held() const;
 
  private:
-  struct PendingSettle {
-    SettleAction action = SettleAction::kAck;
-    uint64_t delay_ms = 0;
-    std::string reason;
-    std::vector<OffsetRange> ranges;
-  };
   // Something to tell the application, in order.
   struct Event {
     DeliveryBatch batch;
@@ -63,6 +58,10 @@ class ConsumerSession final : public Session {
   grpc::ByteBuffer CloseFrameLocked() override;
   bool IdleLocked() const override;
   void BrokenLocked() override;
+  void FinishedLocked() override { unanswered_.Finished(); }
+  void PingingLocked() override { unanswered_.Ping(); }
+  void AnsweredLocked() override { unanswered_.Pong(); }
+  bool WantsPongLocked() const override { return unanswered_.wants_pong(); }
   void FailedLocked(const Error& error) override;
   void Announce(std::unique_lock<std::mutex>* lock) override;
   void CountersLocked(v1::Ping* ping) const override;
@@ -72,6 +71,8 @@ class ConsumerSession final : public Session {
   void RevokedLocked(const v1::Revoke& revoke);
   void GapLocked(const v1::Gap& gap);
   void EndLocked(uint64_t next_offset);
+  std::vector<OffsetRange> HeldLocked();
+  std::optional<Settled> NextSettleLocked();
   void TakeLocked(const OffsetRange& range, std::optional<uint64_t> delivery,
                   InFlight::Taken* taken);
 
@@ -81,7 +82,8 @@ class ConsumerSession final : public Session {
   const uint64_t rate_ = 0;
   ReceiveWindow window_;
   InFlight in_flight_;
-  std::deque<PendingSettle> settles_;
+  std::deque<Settled> settles_;  // not sent
+  Unanswered unanswered_;        // sent
   std::vector<OffsetRange> extends_;
   std::deque<DeliveryBatch> ready_;  // for Next
   std::deque<Event> events_;         // for callbacks

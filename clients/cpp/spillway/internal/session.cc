@@ -73,7 +73,7 @@ uint64_t Session::reconnects() const {
 
 void Session::ConnectLocked() {
   state_ = State::kConnecting;
-  started_ = writing_ = close_sent_ = false;
+  started_ = writing_ = close_sent_ = asking_ = false;
   pong_.reset();
   cancel_cause_.reset();
   heartbeat_ = core_->options().heartbeat;
@@ -121,6 +121,7 @@ void Session::OnEnded(Stream* stream, const Error& error) {
   core_->loop().Cancel(timer_);
   const Error cause = cancel_cause_.value_or(error);
   const bool ok = cause.kind == ErrorKind::kUnspecified;
+  if (close_sent_ && ok) FinishedLocked();
   if (closing_ && close_sent_ && ok) {
     TerminateLocked({});
   } else if (ok || IsRetryable(cause.kind)) {
@@ -181,7 +182,7 @@ void Session::OpenedLocked(std::string session, uint64_t heartbeat_ms, uint64_t 
   if (heartbeat_ms != 0) heartbeat_ = milliseconds(heartbeat_ms);
   if (dead_after_ms != 0) dead_after_ = milliseconds(dead_after_ms);
   state_ = State::kOpen;
-  opened_at_ = Clock::now();
+  opened_at_ = last_ping_at_ = Clock::now();
   if (ever_open_) ++reconnects_;
   ever_open_ = true;
   core_->Succeeded();
@@ -211,19 +212,31 @@ Status Session::PingedLocked(const v1::Ping& ping, uint64_t epoch, const Credit&
   return Ok();
 }
 
-Status Session::PongedLocked(const v1::Pong& pong, uint64_t epoch) const {
+Status Session::PongedLocked(const v1::Pong& pong, uint64_t epoch) {
+  if (pong.epoch() != epoch || pong.id() != last_ping_ || !asking_) return Ok();
+  asking_ = false;
   // Both sides' order is the stream's, so the broker has received just what had
   // been sent before the Ping; that is what ping_sent_ holds.
-  if (pong.epoch() == epoch && pong.id() == last_ping_ &&
-      FromProtoCredit(pong.received()) != ping_sent_) {
+  if (FromProtoCredit(pong.received()) != ping_sent_) {
     return Mismatch(ping_sent_, FromProtoCredit(pong.received()));
   }
+  AnsweredLocked();
   return Ok();
+}
+
+void Session::PingLocked() {
+  v1::Ping ping;
+  CountersLocked(&ping);
+  ping.set_id(++last_ping_);
+  ping_sent_ = FromProtoCredit(ping.sent());
+  asking_ = true;
+  last_ping_at_ = Clock::now();
+  PingingLocked();
+  WriteLocked(PingFrameLocked(ping));
 }
 
 void Session::WriteLocked(const grpc::ByteBuffer& frame) {
   writing_ = true;
-  last_sent_ = Clock::now();
   stream_->Write(frame);
 }
 
@@ -233,6 +246,8 @@ void Session::PumpLocked() {
     WriteLocked(PongFrameLocked(*std::exchange(pong_, std::nullopt)));
     return;
   }
+  // Also while other frames flow: it compares the counters under load.
+  if (Clock::now() - last_ping_at_ >= heartbeat_) return PingLocked();
   if (std::optional<grpc::ByteBuffer> frame = NextFrameLocked()) {
     WriteLocked(*frame);
     return;
@@ -242,13 +257,7 @@ void Session::PumpLocked() {
     WriteLocked(CloseFrameLocked());
     return;
   }
-  if (Clock::now() - last_sent_ >= heartbeat_) {
-    v1::Ping ping;
-    CountersLocked(&ping);
-    ping.set_id(++last_ping_);
-    ping_sent_ = FromProtoCredit(ping.sent());
-    WriteLocked(PingFrameLocked(ping));
-  }
+  if (!asking_ && WantsPongLocked()) PingLocked();
 }
 
 void Session::ArmLocked(Clock::time_point when) {

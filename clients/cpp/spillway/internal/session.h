@@ -61,6 +61,13 @@ class Session : public Stream::Handler, public std::enable_shared_from_this<Sess
   virtual bool IdleLocked() const = 0;
   // The stream is gone and will be opened again.
   virtual void BrokenLocked() = 0;
+  // The broker has taken all that was sent: it ended the stream as Close asked.
+  virtual void FinishedLocked() {}
+  // A Ping is sent; the Pong to the last one came.
+  virtual void PingingLocked() {}
+  virtual void AnsweredLocked() {}
+  // Whether to ask by a Ping now, if none is unanswered.
+  virtual bool WantsPongLocked() const { return false; }
   // It is gone for good.
   virtual void FailedLocked(const Error& error) = 0;
   // Calls the application for what has happened; with the lock released.
@@ -72,7 +79,7 @@ class Session : public Stream::Handler, public std::enable_shared_from_this<Sess
   // Checks the peer's counters against `received`, and answers.
   Status PingedLocked(const v1::Ping& ping, uint64_t epoch, const Credit& received,
                       const Credit& limit);
-  Status PongedLocked(const v1::Pong& pong, uint64_t epoch) const;
+  Status PongedLocked(const v1::Pong& pong, uint64_t epoch);
   // What this side has sent and seen, for its own Ping.
   virtual void CountersLocked(v1::Ping* ping) const = 0;
 
@@ -90,6 +97,7 @@ class Session : public Stream::Handler, public std::enable_shared_from_this<Sess
  private:
   void ConnectLocked();
   void WriteLocked(const grpc::ByteBuffer& frame);
+  void PingLocked();
   void ArmLocked(Clock::time_point when);
   void OnTimer();
   void RetryLocked(const Error& error);
@@ -106,13 +114,14 @@ class Session : public Stream::Handler, public std::enable_shared_from_this<Sess
   std::string session_id_;
   uint64_t reconnects_ = 0;
   uint64_t last_ping_ = 0;
-  Credit ping_sent_;  // what last_ping_ said
+  Credit ping_sent_;     // what last_ping_ said
+  bool asking_ = false;  // it waits for its Pong
   milliseconds heartbeat_{0};
   milliseconds dead_after_{0};
   milliseconds backoff_{0};
   milliseconds reconnect_after_{0};
   Clock::time_point opened_at_;
-  Clock::time_point last_sent_;
+  Clock::time_point last_ping_at_;
   Clock::time_point last_received_;
   Clock::time_point connect_deadline_;
   Clock::time_point reconnect_at_;
