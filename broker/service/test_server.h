@@ -6,11 +6,13 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "broker/base/clock.h"
@@ -34,6 +36,18 @@ inline pb::Error ErrorOf(const grpc::ClientContext& context) {
     EXPECT_TRUE(error.ParseFromArray(it->second.data(), static_cast<int>(it->second.size())));
   }
   return error;
+}
+
+// Waits for what another thread or process brings about; false after 30 seconds,
+// which even a loaded machine does not need.
+template <typename F>
+bool Eventually(F holds) {
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > give_up) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 class TestServer {

@@ -20,7 +20,8 @@ TEST(Order, APongComesOnceTheSettlesBeforeItsPingWereTaken) {
   const Now now{.mono = 1, .unix_ms = 1};
   Carrier carrier;
   FakeBroker broker;
-  ConsumerSession session({}, &broker, &carrier, "test", now);
+  const SessionOptions options;
+  ConsumerSession session(options, &broker, &carrier, "test", now);
   const auto send = [&](const pb::ConsumeRequest& request) {
     session.OnFrame(wire::Buffer::Copy(request.SerializeAsString()), now);
   };

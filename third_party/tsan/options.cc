@@ -2,7 +2,7 @@
 // instrumented: it cannot see their locks, so it takes what they guard for races.
 // The price: a race of ours with a gRPC or protobuf frame in its stack is hidden.
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(SPILLWAY_TSAN)
 
 extern "C" const char* __tsan_default_options() { return "ignore_noninstrumented_modules=1"; }
 
