@@ -210,16 +210,22 @@ void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request,
   auto created = std::make_unique<LaneActor>(LaneId{entry.id, 0}, name, 1, *tuning, this);
   LaneActor* lane = created.get();
   lanes_.emplace(name, std::move(created));
-  catalog_.Put(entry, [this, lane, name, done = std::move(done)](std::optional<Error> error) {
+  creating_[name].push_back(std::move(done));
+  catalog_.Put(entry, [this, lane, name](std::optional<Error> error) {
     if (error) {
       lanes_.erase(name);
-      return done(std::move(*error));
+      return FinishCreate(name, std::move(*error));
     }
-    lane->Recover([lane, done](std::optional<Error> failed) {
-      if (failed) return done(std::move(*failed));
-      done(lane);
+    lane->Recover([this, lane, name](std::optional<Error> failed) {
+      if (failed) return FinishCreate(name, std::move(*failed));
+      FinishCreate(name, lane);
     });
   });
+}
+
+void BrokerImpl::FinishCreate(const std::string& name, const Result<LaneActor*>& lane) {
+  const auto waiting = creating_.extract(name);
+  for (const Created& done : waiting.mapped()) done(lane);
 }
 
 void BrokerImpl::LaneForOpen(const std::string& name, Created done) {
@@ -228,6 +234,11 @@ void BrokerImpl::LaneForOpen(const std::string& name, Created done) {
                       .message = "the broker is draining",
                       .queue = name,
                       .retry_after_ms = 1'000});
+  }
+  const auto creating = creating_.find(name);
+  if (creating != creating_.end()) {
+    creating->second.push_back(std::move(done));
+    return;
   }
   auto lane = FindLane(name, "open.queue");
   if (lane || lane.error().kind != ErrorKind::kNotFound || !options_.auto_create) {

@@ -72,7 +72,9 @@ class BrokerImpl final : public Broker, public LaneEnv {
                                                          const std::string& group);
   using Created = std::function<void(Result<LaneActor*>)>;
   void Create(const std::string& name, const pb::QueueTuning& tuning, Created done);
-  // The lane of an open, created first where that is allowed.
+  void FinishCreate(const std::string& name, const Result<LaneActor*>& lane);
+  // The lane of an open, created first where that is allowed. A queue that is being
+  // created is waited for: two services that start together both find it.
   void LaneForOpen(const std::string& name, Created done);
   void FillQueue(const LaneActor& lane, pb::Queue* out) const;
   pb::Group DescribeGroup(const LaneActor& lane, const queue::Group& group) const;
@@ -97,6 +99,8 @@ class BrokerImpl final : public Broker, public LaneEnv {
   StreamRegistry streams_;
   Catalog catalog_;
   std::map<std::string, std::unique_ptr<LaneActor>> lanes_;  // by queue name
+  // Who waits for a queue that is being created: its creator first.
+  std::map<std::string, std::vector<Created>> creating_;
   // Deleted queues whose last appends have not completed.
   std::vector<std::unique_ptr<LaneActor>> leaving_;
   std::vector<LaneActor*> dirty_;

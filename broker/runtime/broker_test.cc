@@ -421,6 +421,32 @@ TEST(BrokerTest, UnknownQueuesAreNotCreatedByATypo) {
   EXPECT_EQ(small.error().field, "tuning.window_bytes");
 }
 
+TEST(BrokerTest, OpensWaitForAQueueThatIsBeingCreated) {
+  TestBroker broker(nullptr, uint64_t{1} << 30, true);
+  TestPublisher publisher;
+  TestConsumer consumer;
+  TestConsumer left;
+  pb::ConsumeOpen open;
+  open.set_queue("orders");
+  open.mutable_group()->set_group("g");
+  publisher.handle = broker->OpenPublisher({.queue = "orders", .producer_id = "p"}, &publisher);
+  consumer.handle = broker->OpenConsumer({open, ""}, &consumer);
+  left.handle = broker->OpenConsumer({open, ""}, &left);
+  left.handle.reset();
+  broker.SettleWithoutStore();
+  EXPECT_FALSE(publisher.opened || publisher.closed || consumer.opened || consumer.closed);
+  broker.Settle();
+  EXPECT_TRUE(publisher.opened);
+  EXPECT_TRUE(consumer.opened);
+  EXPECT_FALSE(left.opened || left.closed);
+
+  // Waiting is for opens: a second creation is told at once.
+  TestPublisher first;
+  first.handle = broker->OpenPublisher({.queue = "other", .producer_id = "p"}, &first);
+  EXPECT_EQ(broker.CreateQueue("other", {}).error().kind, ErrorKind::kAlreadyExists);
+  EXPECT_TRUE(first.opened);
+}
+
 TEST(BrokerTest, DrainTellsEverybodyAndKeepsMemoryQueues) {
   std::unique_ptr<storage::MemoryStore> after;
   {

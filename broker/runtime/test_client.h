@@ -165,11 +165,12 @@ struct TestConsumer : ConsumerSink {
 class TestBroker {
  public:
   explicit TestBroker(std::unique_ptr<storage::MemoryStore> store = nullptr,
-                      uint64_t budget_bytes = uint64_t{1} << 30)
+                      uint64_t budget_bytes = uint64_t{1} << 30, bool auto_create = false)
       : store_(store ? std::move(store) : std::make_unique<storage::MemoryStore>()) {
     BrokerOptions options;
     options.store = store_.get();
     options.memory_budget_bytes = budget_bytes;
+    options.auto_create = auto_create;
     options.seed = 1;
     options.disk_space = [this] { return std::pair(disk_free_bytes, uint64_t{1} << 40); };
     broker_ = Broker::Create(std::move(options));

@@ -12,7 +12,11 @@ namespace {
 constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
 constexpr size_t kBlockCacheBytes = size_t{8} << 20;
 constexpr uint64_t kReclaimAtLeastBytes = uint64_t{1} << 20;
-constexpr size_t kReadaheadBytes = size_t{2} << 20;
+constexpr size_t kBlockBytes = size_t{64} << 10;
+// Reads come in pieces of a mebibyte, each with an iterator of its own: a fixed
+// readahead would read most bytes several times over. RocksDB's own begins with the
+// third block of a piece; files are opened without the kernel's.
+constexpr size_t kMaxReadaheadBytes = size_t{256} << 10;
 
 rocksdb::Slice AsSlice(std::string_view s) { return {s.data(), s.size()}; }
 
@@ -61,7 +65,9 @@ rocksdb::ColumnFamilyOptions FamilyOptions(size_t write_buffer_bytes,
   cf.max_bytes_for_level_base = uint64_t{16} * cf.target_file_size_base;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
-  table.block_size = size_t{64} << 10;
+  table.block_size = kBlockBytes;
+  table.initial_auto_readahead_size = kBlockBytes;
+  table.max_auto_readahead_size = kMaxReadaheadBytes;
   table.format_version = 5;
   cf.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return cf;
@@ -72,7 +78,6 @@ rocksdb::ReadOptions ScanOptions() {
   r.fill_cache = false;
   r.verify_checksums = true;
   r.total_order_seek = true;
-  r.readahead_size = kReadaheadBytes;
   return r;
 }
 
@@ -157,7 +162,6 @@ rocksdb::Status EntryTable::Last(Family family, LaneId lane, Position* position)
   const EntryKey first(lane, 0), end(lane, UINT64_MAX);
   const rocksdb::Slice lower = AsSlice(first.view());
   rocksdb::ReadOptions options = ScanOptions();
-  options.readahead_size = 0;
   options.iterate_lower_bound = &lower;
   std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, handle(family)));
   it->SeekForPrev(AsSlice(end.view()));

@@ -34,6 +34,9 @@ class CheckedCursor {
   CheckedCursor(const EntryTable& table, Family family, LaneId lane, Position from, Position upto)
       : lane_(lane), cursor_(table.Scan(family, lane, from, upto)), expected_after_(from) {}
 
+  // The size of the next entry's value; 0 at the end.
+  size_t next_bytes() const { return cursor_->Valid() ? cursor_->value().size() : 0; }
+
   // False at the end or on a failure; then `err` says which.
   bool Load() {
     if (!cursor_->Valid()) {
@@ -182,9 +185,9 @@ ReadResult ReadLane(const EntryTable& table, LaneState& lane, Position from, siz
   }
   CheckedCursor c(table, Family::kData, lane.id, from, upto);
   size_t bytes = 0;
-  while ((result.entries.empty() || bytes < max_bytes) && c.Load()) {
+  // What does not fit is left before its checksum is computed.
+  while ((result.entries.empty() || bytes + c.next_bytes() <= max_bytes) && c.Load()) {
     if (IsValid(fences, c.position, c.entry.header.epoch)) {
-      if (!result.entries.empty() && bytes + c.entry.body.size() > max_bytes) break;
       result.entries.push_back(c.Copy());
       bytes += c.entry.body.size();
     }
