@@ -82,6 +82,9 @@ class Driver {
 
 class LogStoreContract : public ::testing::TestWithParam<Param> {
  protected:
+  static constexpr LaneId kLane{7, 0};
+  static constexpr LaneId kOther{7, 1};
+
   void Start(const Limits& limits = {}) {
     harness_ = GetParam().make(limits);
     driver_ = std::make_unique<Driver>(*harness_);
