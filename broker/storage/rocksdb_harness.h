@@ -117,4 +117,16 @@ class RocksDbHarness final : public contract::Harness {
   std::string message_;
 };
 
+// The lane of tests that need one.
+inline constexpr LaneId kLane{3, 0};
+
+// Appends entries of `bytes` each.
+inline void Fill(contract::Driver& drive, Owner& owner, int entries, size_t bytes,
+                 Level level = Level::kProcess) {
+  for (int i = 0; i < entries; ++i) {
+    const Record record = contract::MakeRecord(std::string(bytes, 'f'), static_cast<Offset>(i));
+    ASSERT_EQ(drive.Append(owner, record, level).err, Err::kOk);
+  }
+}
+
 }  // namespace spillway::storage

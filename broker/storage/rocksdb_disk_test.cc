@@ -1,0 +1,151 @@
+// A disk that fills up, and space that is given back.
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "broker/storage/rocksdb_harness.h"
+
+namespace spillway::storage {
+
+namespace {
+
+using contract::Completed;
+using contract::Driver;
+using contract::Held;
+using contract::MakeRecord;
+
+uint64_t FolderBytes(const std::string& path, std::string_view suffix) {
+  uint64_t total = 0;
+  for (const auto& f : std::filesystem::recursive_directory_iterator(path)) {
+    std::error_code error;
+    if (f.path().string().ends_with(suffix)) total += f.file_size(error);
+  }
+  return total;
+}
+
+TEST(RocksDbDisk, BelowTheFloorDataIsRefusedAndSettlingIsNot) {
+  TempFolder folder;
+  std::atomic<uint64_t> free = 1'000'000;
+  RocksDbOptions o = SmallOptions(folder.path() + "/data");
+  o.disk_floor_bytes = 10'000;
+  o.disk_check_interval_ms = 1;
+  o.disk_space = [&free](const std::string&) {
+    return DiskSpace{.free_bytes = free, .total_bytes = 2'000'000};
+  };
+  struct Plain final : contract::Harness {
+    std::unique_ptr<RocksDbStore> s;
+    LogStore& store() override { return *s; }
+    void Reopen() override {}
+    bool Crash(Level) override { return false; }
+  } h;
+  h.s = RocksDbStore::Open(o).store;
+  ASSERT_TRUE(h.s);
+  Driver drive(h);
+  Held held = drive.Acquire(kLane);
+  const auto data = [&] { return drive.Append(*held.owner, MakeRecord("d")).err; };
+  const auto control = [&] {
+    return drive.Append(*held.owner, MakeRecord("c", 0, Kind::kControl)).err;
+  };
+  EXPECT_EQ(data(), Err::kOk);
+  free = 9'000;
+  EXPECT_TRUE(drive.Until([&] { return held.owner->room() == 0; }));
+  EXPECT_EQ(data(), Err::kUnavailable);
+  EXPECT_EQ(control(), Err::kOk);
+  EXPECT_EQ(drive.Trim(*held.owner, 1).err, Err::kOk);
+  free = 2'000;
+  EXPECT_TRUE(drive.Until([&] { return control() == Err::kUnavailable; }));
+  EXPECT_EQ(drive.Trim(*held.owner, 2).err, Err::kOk);
+  std::atomic<bool> drained = false;
+  held.owner->OnDrain([&] { drained = true; });
+  free = 10'500;  // not quite enough to take data again
+  EXPECT_TRUE(drive.Until([&] { return control() == Err::kOk; }));
+  EXPECT_EQ(data(), Err::kUnavailable);
+  EXPECT_FALSE(drained);
+  free = 1'000'000;
+  EXPECT_TRUE(drive.Until([&] { return drained.load(); }));
+  EXPECT_EQ(data(), Err::kOk);
+}
+
+TEST(RocksDbDisk, TheReserveIsGivenUpAndTakenBack) {
+  TempFolder folder;
+  std::atomic<uint64_t> free = 1'000'000;
+  RocksDbOptions o = SmallOptions(folder.path() + "/data");
+  o.reserve_bytes = 65'536;
+  o.reserve_release_bytes = 100'000;
+  o.disk_check_interval_ms = 1;
+  o.disk_space = [&free](const std::string&) {
+    return DiskSpace{.free_bytes = free, .total_bytes = 2'000'000};
+  };
+  auto opened = RocksDbStore::Open(o);
+  ASSERT_TRUE(opened.store) << opened.message;
+  const std::string reserve = o.path + "/reserve";
+  const auto eventually = [&](bool there) {
+    const auto is = [&] {
+      std::error_code error;
+      const auto size = std::filesystem::file_size(reserve, error);
+      return there ? !error && size == 65'536 : static_cast<bool>(error);
+    };
+    for (int i = 0; i < 5000 && !is(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return is();
+  };
+  EXPECT_TRUE(eventually(true));
+  free = 90'000;
+  EXPECT_TRUE(eventually(false));
+  free = 150'000;  // would be given up again at once
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(std::filesystem::exists(reserve));
+  free = 500'000;
+  EXPECT_TRUE(eventually(true));
+}
+
+TEST(RocksDbDisk, TrimGivesTheSpaceBack) {
+  RocksDbHarness h;
+  Driver drive(h);
+  Held held = drive.Acquire(kLane);
+  Held other = drive.Acquire({4, 0});
+  for (int i = 0; i < 6; ++i) {
+    Fill(drive, *held.owner, 20, 100'000);
+    Fill(drive, *other.owner, 1, 100'000);
+  }
+  const uint64_t before = FolderBytes(h.path(), ".sst");
+  EXPECT_GT(before, 8'000'000u);
+  EXPECT_EQ(drive.Trim(*held.owner, UINT64_MAX).err, Err::kOk);
+  EXPECT_TRUE(drive.Until([&] { return FolderBytes(h.path(), ".sst") < 2'000'000; }))
+      << FolderBytes(h.path(), ".sst") << " of " << before;
+  EXPECT_EQ(drive.Read({4, 0}, 0).entries.size(), 6u);
+}
+
+TEST(RocksDbDisk, AQueueThatDrainsInTimeLeavesNothing) {
+  RocksDbHarness h;
+  Driver drive(h);
+  Held held = drive.Acquire(kLane);
+  for (int i = 0; i < 200; ++i) {
+    const Completed c =
+        drive.Append(*held.owner, MakeRecord(std::string(50'000, 'x')), Level::kProcess);
+    drive.Trim(*held.owner, c.position + 1);
+  }
+  // Ten write buffers went through; of each at most what was not yet trimmed when
+  // it was flushed is on disk.
+  EXPECT_LT(FolderBytes(h.path(), ".sst"), 3'000'000u);
+}
+
+TEST(RocksDbDisk, RemovedLanesGiveTheSpaceBack) {
+  RocksDbHarness h;
+  Driver drive(h);
+  {
+    Held held = drive.Acquire(kLane);
+    Fill(drive, *held.owner, 60, 100'000);
+  }
+  EXPECT_GT(FolderBytes(h.path(), ".sst"), 3'000'000u);
+  EXPECT_EQ(drive.Remove(kLane).err, Err::kOk);
+  EXPECT_TRUE(drive.Until([&] { return FolderBytes(h.path(), ".sst") < 1'000'000; }));
+}
+
+}  // namespace
+}  // namespace spillway::storage
