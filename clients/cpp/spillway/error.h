@@ -39,7 +39,7 @@ enum class ErrorKind : uint8_t {
 
 // "QUEUE_FULL", as in the registry.
 std::string_view Name(ErrorKind kind);
-// Whether a client reconnects or repeats by itself after it.
+// Whether an error of that kind passes by itself.
 bool IsRetryable(ErrorKind kind);
 
 // A refusal, of the broker or of the client itself.
@@ -63,6 +63,10 @@ struct Error {
   // "QUEUE_FULL: the queue orders is full".
   std::string ToString() const;
 };
+
+// Whether streams reopen by themselves after it: its kind passes, or the broker said
+// when to come again.
+bool IsRetryable(const Error& error);
 
 // A value, or the reason why there is none.
 template <typename T>

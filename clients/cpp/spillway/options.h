@@ -45,7 +45,7 @@ struct ClientOptions {
   milliseconds reconnect_max{defaults::kReconnectMaxMs};
   milliseconds reconnect_reset_after{defaults::kReconnectResetAfterMs};
   // Retries beyond successes, for all calls of the client. When they are used up
-  // a reconnect waits `reconnect_max`.
+  // a reconnect waits between half of `reconnect_max` and all of it.
   double retry_budget_tokens = defaults::kRetryBudgetTokens;
   double retry_budget_per_success = defaults::kRetryBudgetPerSuccess;
 };

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <string>
 #include <thread>
@@ -248,6 +249,49 @@ TEST(Producer, FencedForGood) {
   auto producer = *client.OpenProducer({.queue = "q"});
   EXPECT_EQ(producer.Publish({.payload = "x"}).error().kind, ErrorKind::kFenced);
   EXPECT_EQ(producer.Publish({.payload = "x"}).error().kind, ErrorKind::kFenced);
+}
+
+TEST(Producer, ReopensAfterAFinalErrorOnceTheTimeThatItNamesIsOver) {
+  using Clock = std::chrono::steady_clock;
+  constexpr milliseconds kAfter{60};  // far beyond the schedule's own waits
+  std::promise<Clock::time_point> ended;
+  std::promise<Clock::time_point> reopened;
+  ScriptedBroker broker({[&](Stream* stream) {
+                           ReadA(stream, v1::PublishRequest::kOpen);
+                           SendOpened(stream, 1, 1, 100, 10'000);
+                           ReadA(stream, v1::PublishRequest::kPublish);
+                           ended.set_value(Clock::now());
+                           return ScriptedBroker::Typed(v1::ERROR_KIND_FENCED, "not yet",
+                                                        kAfter.count());
+                         },
+                         [&](Stream* stream) {
+                           ReadA(stream, v1::PublishRequest::kOpen);
+                           reopened.set_value(Clock::now());
+                           SendOpened(stream, 2, 1, 100, 10'000);
+                           return Serve(stream);
+                         }});
+  Client client = *Client::Make(broker.Options());
+  auto producer = *client.OpenProducer({.queue = "q"});
+  const auto published = producer.Publish({.payload = "x"});
+  ASSERT_TRUE(published.ok()) << published.error().ToString();
+  EXPECT_EQ(producer.reconnects(), 1U);
+  EXPECT_TRUE(producer.Close().ok());
+  EXPECT_GE(reopened.get_future().get() - ended.get_future().get(), kAfter);
+}
+
+TEST(Producer, BareRefusalOfAProxyIsFinal) {
+  for (const grpc::StatusCode code :
+       {grpc::StatusCode::PERMISSION_DENIED, grpc::StatusCode::UNAUTHENTICATED}) {
+    ScriptedBroker broker({[code](Stream* stream) {
+      ReadA(stream, v1::PublishRequest::kOpen);
+      return grpc::Status(code, "no");
+    }});
+    Client client = *Client::Make(broker.Options());
+    const auto producer = client.OpenProducer({.queue = "q"});
+    ASSERT_FALSE(producer.ok());
+    EXPECT_EQ(producer.error().kind, ErrorKind::kProtocol);
+    EXPECT_EQ(producer.error().message, "no");
+  }
 }
 
 TEST(Producer, OpenTellsWhyItFails) {

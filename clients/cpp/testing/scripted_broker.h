@@ -4,6 +4,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -51,10 +52,12 @@ class ScriptedBroker final : public v1::Broker::Service {
   }
 
   // A status that Publish or Consume turns into a typed error.
-  static grpc::Status Typed(v1::ErrorKind kind, const std::string& message = "") {
+  static grpc::Status Typed(v1::ErrorKind kind, const std::string& message = "",
+                            uint64_t retry_after_ms = 0) {
     v1::Error error;
     error.set_kind(kind);
     error.set_message(message);
+    error.set_retry_after_ms(retry_after_ms);
     return {grpc::StatusCode::FAILED_PRECONDITION, message, error.SerializeAsString()};
   }
   // How a broken connection looks to the client.

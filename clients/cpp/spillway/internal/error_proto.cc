@@ -12,8 +12,6 @@ ErrorKind KindOf(grpc::StatusCode code) {
     case grpc::StatusCode::ALREADY_EXISTS:
       return ErrorKind::kAlreadyExists;
     case grpc::StatusCode::UNIMPLEMENTED:
-    case grpc::StatusCode::UNAUTHENTICATED:
-    case grpc::StatusCode::PERMISSION_DENIED:
       return ErrorKind::kUnsupported;
     case grpc::StatusCode::OUT_OF_RANGE:
       return ErrorKind::kOutOfRange;
@@ -22,6 +20,8 @@ ErrorKind KindOf(grpc::StatusCode code) {
     case grpc::StatusCode::DEADLINE_EXCEEDED:
       return ErrorKind::kTimedOut;
     case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::UNAUTHENTICATED:
       return ErrorKind::kProtocol;
     default:
       // What a broken connection looks like: UNAVAILABLE, CANCELLED, UNKNOWN, and
@@ -45,16 +45,20 @@ Error FromProto(const v1::Error& error) {
           .tail_offset = error.tail_offset()};
 }
 
-Error FromCall(const grpc::Status& status, const grpc::ClientContext& context) {
+Error FromStatus(const grpc::Status& status, std::optional<std::string_view> trailer) {
   if (status.ok()) return {};
-  const auto& trailers = context.GetServerTrailingMetadata();
-  const auto it = trailers.find(kErrorTrailer);
   v1::Error typed;
-  if (it != trailers.end() &&
-      typed.ParseFromArray(it->second.data(), static_cast<int>(it->second.size()))) {
+  if (trailer && typed.ParseFromArray(trailer->data(), static_cast<int>(trailer->size()))) {
     return FromProto(typed);
   }
   return {.kind = KindOf(status.error_code()), .message = status.error_message()};
+}
+
+Error FromCall(const grpc::Status& status, const grpc::ClientContext& context) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  const auto it = trailers.find(kErrorTrailer);
+  if (it == trailers.end()) return FromStatus(status, std::nullopt);
+  return FromStatus(status, std::string_view(it->second.data(), it->second.size()));
 }
 
 }  // namespace spillway::client::internal

@@ -124,7 +124,7 @@ void Session::OnEnded(Stream* stream, const Error& error) {
   if (close_sent_ && ok) FinishedLocked();
   if (closing_ && close_sent_ && ok) {
     TerminateLocked({});
-  } else if (ok || IsRetryable(cause.kind)) {
+  } else if (ok || IsRetryable(cause)) {
     RetryLocked(cause);
   } else {
     TerminateLocked(cause);
@@ -138,20 +138,15 @@ void Session::RetryLocked(const Error& error) {
   const bool drained = state_ == State::kDraining;
   if (OpenLocked()) {
     BrokenLocked();
-    if (now - opened_at_ >= options.reconnect_reset_after) backoff_ = milliseconds(0);
+    if (now - opened_at_ >= options.reconnect_reset_after) backoff_.Reset();
   }
   last_error_ = error;
   state_ = State::kWaiting;
-  milliseconds wait;
-  if (drained) {
-    wait = reconnect_after_;
-  } else if (core_->TakeRetry()) {
-    backoff_ = std::clamp(2 * backoff_, options.reconnect_base, options.reconnect_max);
-    wait = core_->Jitter(backoff_);
-  } else {
-    wait = options.reconnect_max;
-  }
-  wait = std::max(wait, milliseconds(error.retry_after_ms));
+  const milliseconds at_least(error.retry_after_ms);
+  const milliseconds wait =
+      drained ? std::max(reconnect_after_, at_least)
+              : backoff_.Next(core_->TakeRetry(), at_least,
+                              [this](milliseconds most) { return core_->Jitter(most); });
   reconnect_at_ = now + wait;
   ArmLocked(reconnect_at_);
   changed_.notify_all();

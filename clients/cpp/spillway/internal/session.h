@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "clients/cpp/spillway/internal/backoff.h"
 #include "clients/cpp/spillway/internal/core.h"
 #include "clients/cpp/spillway/internal/stream.h"
 #include "spillway/v1/credit.pb.h"
@@ -46,7 +47,9 @@ class Session : public Stream::Handler, public std::enable_shared_from_this<Sess
 
  protected:
   Session(std::shared_ptr<Core> core, std::string method)
-      : core_(std::move(core)), method_(std::move(method)) {}
+      : core_(std::move(core)),
+        method_(std::move(method)),
+        backoff_(core_->options().reconnect_base, core_->options().reconnect_max) {}
 
   // The Open frame of a new stream.
   virtual grpc::ByteBuffer OpenFrameLocked() = 0;
@@ -118,7 +121,7 @@ class Session : public Stream::Handler, public std::enable_shared_from_this<Sess
   bool asking_ = false;  // it waits for its Pong
   milliseconds heartbeat_{0};
   milliseconds dead_after_{0};
-  milliseconds backoff_{0};
+  Backoff backoff_;
   milliseconds reconnect_after_{0};
   Clock::time_point opened_at_;
   Clock::time_point last_ping_at_;
