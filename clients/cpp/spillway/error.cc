@@ -24,9 +24,7 @@ bool IsRetryable(ErrorKind kind) {
   return info != nullptr && info->retryable;
 }
 
-bool IsRetryable(const Error& error) {
-  return error.retry_after_ms > 0 || IsRetryable(error.kind);
-}
+bool IsRetryable(const Error& error) { return error.retry_after_ms > 0 || IsRetryable(error.kind); }
 
 std::string Error::ToString() const {
   std::string text(Name(kind));

@@ -29,6 +29,11 @@ std::vector<OffsetRange> FromProtoRanges(
   return out;
 }
 
+void SetGrant(uint64_t epoch, const Credit& limit, v1::Grant* out) {
+  out->set_epoch(epoch);
+  SetCredit(limit, out->mutable_limit());
+}
+
 ConsumerOptions Shared(const ReaderOptions& options) {
   ConsumerOptions shared;
   static_cast<ReceiveOptions&>(shared) = options;
@@ -53,6 +58,18 @@ void SetStart(const Start& start, v1::Start* out) {
     case Start::Kind::kDefault:
       return;
   }
+}
+
+grpc::ByteBuffer SettleFrame(const Settled& settled, uint64_t epoch,
+                             const std::optional<Credit>& limit) {
+  v1::ConsumeRequest request;
+  v1::Settle* out = request.mutable_settle();
+  out->set_action(static_cast<v1::SettleAction>(settled.action));
+  out->set_delay_ms(settled.delay_ms);
+  out->set_reason(settled.reason);
+  for (const OffsetRange& range : settled.ranges) SetRange(range, out->add_ranges());
+  if (limit) SetGrant(epoch, *limit, out->mutable_grant());
+  return ToFrame(request);
 }
 
 ConsumerSession::ConsumerSession(std::shared_ptr<Core> core, ConsumerOptions options)
@@ -248,24 +265,12 @@ std::optional<Settled> ConsumerSession::NextSettleLocked() {
 }
 
 std::optional<grpc::ByteBuffer> ConsumerSession::NextFrameLocked() {
-  v1::ConsumeRequest request;
   const bool may_grant = state_ == State::kOpen && !closing_;
-  const auto grant = [&](v1::Grant* out, const Credit& limit) {
-    out->set_epoch(epoch_);
-    SetCredit(limit, out->mutable_limit());
-  };
   if (const std::optional<Settled> settle = NextSettleLocked()) {
-    v1::Settle* out = request.mutable_settle();
-    out->set_action(static_cast<v1::SettleAction>(settle->action));
-    out->set_delay_ms(settle->delay_ms);
-    out->set_reason(settle->reason);
-    for (const OffsetRange& range : settle->ranges) SetRange(range, out->add_ranges());
     unanswered_.Add(*settle);
-    if (const std::optional<Credit> limit = may_grant ? window_.Riding() : std::nullopt) {
-      grant(out->mutable_grant(), *limit);
-    }
-    return ToFrame(request);
+    return SettleFrame(*settle, epoch_, may_grant ? window_.Riding() : std::nullopt);
   }
+  v1::ConsumeRequest request;
   if (!extends_.empty()) {
     for (const OffsetRange& range : extends_)
       SetRange(range, request.mutable_extend()->add_ranges());
@@ -274,7 +279,7 @@ std::optional<grpc::ByteBuffer> ConsumerSession::NextFrameLocked() {
   }
   if (may_grant && window_.Due()) {
     if (const std::optional<Credit> limit = window_.Riding()) {
-      grant(request.mutable_grant(), *limit);
+      SetGrant(epoch_, *limit, request.mutable_grant());
       return ToFrame(request);
     }
   }

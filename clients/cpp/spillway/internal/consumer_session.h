@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@
 #include "spillway/v1/broker.pb.h"
 
 namespace spillway::client::internal {
+
+// A ConsumeRequest{settle}; a grant of `limit` in `epoch` rides on it, if one is due.
+grpc::ByteBuffer SettleFrame(const Settled& settled, uint64_t epoch,
+                             const std::optional<Credit>& limit);
 
 // Thread-safe.
 class ConsumerSession final : public Session {
