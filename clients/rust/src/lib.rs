@@ -18,6 +18,8 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod types;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 pub use admin::{

@@ -89,3 +89,34 @@ async fn every_command() {
         );
     }
 }
+
+/// The driver's payloads are those of every other driver.
+#[tokio::test]
+async fn payloads() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../tests/vectors/payloads.json"
+    );
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(!cases.is_empty(), "no vectors");
+    // A message shows its payload to who receives it only.
+    let broker = Broker::start().await.unwrap();
+    broker.create_queue("q", spillway::TuningChange::new());
+    let client = broker.client().await.unwrap();
+    let producer = client.producer("q").open().await.unwrap();
+    let mut consumer = client.consumer("q", "g").open().await.unwrap();
+    for case in cases {
+        let line = json!({"seed": case["seed"], "size": case["size"]});
+        let command: Command = serde_json::from_value(line).unwrap();
+        let record = command.record(case["record"].as_u64().unwrap());
+        producer.publish(record).await.unwrap();
+        let delivery = consumer.try_next().await.unwrap().unwrap();
+        let payload = delivery.payload();
+        let head = payload.iter().take(16).map(|byte| format!("{byte:02x}"));
+        assert_eq!(head.collect::<String>(), case["head"], "{case}");
+        let shown = show(0, 1, b"", payload);
+        let (size, fnv) = (&shown["size"], &shown["fnv"]);
+        assert_eq!((size, fnv), (&case["size"], &case["fnv"]), "{case}");
+        delivery.ack().unwrap();
+    }
+}

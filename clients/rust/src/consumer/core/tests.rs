@@ -1,4 +1,5 @@
 mod life;
+mod vectors;
 
 use std::collections::BTreeSet;
 
