@@ -1,5 +1,5 @@
 // The log of lanes: one contract for the embedded store and for a replicated
-// engine. Every implementation passes log_store_contract_test.
+// engine. Every implementation passes the contract (log_store_contract.h).
 //
 // Words: a *position* is the store's place of an entry: rising within a lane,
 // opaque, not dense, not the offset. An *epoch* fences: each Acquire gets a

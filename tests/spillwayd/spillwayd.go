@@ -108,6 +108,9 @@ func (b *Broker) Kill() {
 	<-b.done
 }
 
+// Use makes another binary the one that Restart starts.
+func (b *Broker) Use(binary string) { b.binary = binary }
+
 // Restart starts it again on the same folder and ports. Call after Kill or Stop.
 func (b *Broker) Restart() error { return b.start() }
 

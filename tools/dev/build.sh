@@ -1,13 +1,32 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # root is set by common.sh
 # Builds what users run: bazel-bin/broker/server/spillwayd,
-# bazel-bin/broker/cli/spillway, and both clients.
+# bazel-bin/broker/cli/spillway, and both clients. With --release, the first two in
+# release-bin, with a RocksDB of our own.
 
 source tools/dev/install.sh
 
 dev_build() {
+  case "${1:-}" in
+    "")
+      dev_install
+      build_broker
+      build_clients
+      ;;
+    --release) build_release ;;
+    *) die "build: no option '$1'" ;;
+  esac
+}
+
+# The store's own tests are a part of it, and that folders move between both builds:
+# nothing else has run with this RocksDB before.
+build_release() {
   dev_install
+  rocksdb_build
   build_broker
-  build_clients
+  bazel build --config=release //broker/server:spillwayd //broker/cli:spillway
+  bazel test --config=release --noshow_progress //broker/storage/...
+  export_binaries
+  (cd tests && SPILLWAYD_RELEASE=$root/release-bin/broker/server/spillwayd go test -count=1 ./release)
 }
 
 build_broker() { bazel build //broker/server:spillwayd //broker/cli:spillway; }

@@ -1,6 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # root, state and cache are set by common.sh
 # Installs what is missing, and nothing else.
 
+source tools/dev/rocksdb.sh
+
 PACKAGES=(
   bazel-bootstrap g++ git make pkg-config protobuf-compiler protobuf-compiler-grpc
   libprotobuf-dev libgrpc++-dev libabsl-dev librocksdb-dev libgtest-dev libgmock-dev
