@@ -77,8 +77,11 @@ void ForEach(const CLI::App* command, const Words& paths, const Visit& visit) {
   for (const CLI::App* sub : CommandsOf(command)) {
     Words below;
     for (const std::string& name : NamesOf(sub)) {
-      for (const std::string& path : paths)
-        below.push_back(path.empty() ? name : path + " " + name);
+      for (const std::string& path : paths) {
+        std::string& whole = below.emplace_back(path);
+        if (!path.empty()) whole += ' ';
+        whole += name;
+      }
     }
     ForEach(sub, below, visit);
     visit(below, sub);
@@ -90,7 +93,7 @@ void ForEach(const CLI::App* command, const Words& paths, const Visit& visit) {
 std::string Cases(const CLI::App& root) {
   std::string out = "  case $previous in\n";
   for (const auto& [flags, values] : Choices()) {
-    out += "    " + flags + ") candidates='" + values + "' ;;\n";
+    out.append("    ").append(flags).append(") candidates='").append(values).append("' ;;\n");
   }
   out += "    *)\n      case $command in\n";
   ForEach(&root, {""}, [&out](const Words& paths, const CLI::App* command) {

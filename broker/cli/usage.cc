@@ -28,7 +28,7 @@ const CLI::Option* FindOption(const CLI::App* command, const std::string& name) 
 std::string PathOf(const CLI::App* command) {
   std::string path = command->get_name();
   for (const CLI::App* at = command->get_parent(); at != nullptr; at = at->get_parent()) {
-    path = at->get_name() + " " + path;
+    path.insert(0, at->get_name() + " ");
   }
   return path;
 }

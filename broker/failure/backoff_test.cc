@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
 
 namespace spillway::failure {
 namespace {
@@ -24,6 +27,22 @@ TEST(Backoff, VariesByAFifth) {
   EXPECT_EQ(RedeliveryDelay(2, 1'000, 1'000, 0.0), 800 * kNanosPerMilli);
   EXPECT_NEAR(static_cast<double>(RedeliveryDelay(2, 1'000, 1'000, 0.999999)),
               1'200.0 * kNanosPerMilli, 1e4);
+}
+
+// What the documents and the clients' tests say of it, too.
+TEST(Backoff, KeepsToTheSharedVectors) {
+  std::ifstream file("tests/vectors/retry.json");
+  const nlohmann::json vectors = nlohmann::json::parse(file)["redelivery"];
+  EXPECT_GE(vectors.size(), 6u);
+  for (const nlohmann::json& v : vectors) {
+    const auto delay = [&](double unit) {
+      const MonoNanos nanos = RedeliveryDelay(v["attempt"], v["initial_ms"], v["max_ms"], unit);
+      return static_cast<double>(nanos) / kNanosPerMilli;
+    };
+    EXPECT_DOUBLE_EQ(delay(0.0), v["least_ms"]) << v;
+    EXPECT_NEAR(delay(0.999999999), v["most_ms"], 1.0) << v;
+    EXPECT_LE(delay(0.999999999), v["most_ms"]) << v;
+  }
 }
 
 TEST(Backoff, NeverOverflows) {

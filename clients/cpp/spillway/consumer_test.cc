@@ -183,6 +183,40 @@ TEST(Consumer, StatesWhatItHoldsOnResume) {
   EXPECT_TRUE(consumer.Close().ok());
 }
 
+// The broker may not have noticed yet that the member's earlier stream is gone.
+TEST(Consumer, AnExclusiveMemberComesBack) {
+  const grpc::Status exclusive = ScriptedBroker::Typed(v1::ERROR_KIND_EXCLUSIVE);
+  ScriptedBroker broker({[&](Stream* stream) {
+                           ReadA(stream, v1::ConsumeRequest::kOpen);
+                           return exclusive;
+                         },
+                         [&](Stream* stream) {
+                           ReadA(stream, v1::ConsumeRequest::kOpen);
+                           SendOpened(stream, 1, 0, 10);
+                           return ScriptedBroker::Broken();
+                         },
+                         [&](Stream* stream) {
+                           ReadA(stream, v1::ConsumeRequest::kOpen);
+                           return exclusive;
+                         },
+                         [&](Stream* stream) {
+                           ReadA(stream, v1::ConsumeRequest::kOpen);
+                           SendOpened(stream, 2, 0, 10);
+                           SendRecords(stream, 0, 1);
+                           UntilClose(stream);
+                           return grpc::Status::OK;
+                         }});
+  Client client = *Client::Make(broker.Options());
+  const auto first = client.OpenConsumer(Options());
+  ASSERT_FALSE(first.ok()) << "another's, for all that is known";
+  EXPECT_EQ(first.error().kind, ErrorKind::kExclusive);
+  auto consumer = *client.OpenConsumer(Options());
+  auto batch = consumer.Next();
+  ASSERT_TRUE(batch.ok());
+  EXPECT_EQ((*batch)->size(), 1U);
+  EXPECT_TRUE(consumer.Close().ok());
+}
+
 TEST(Consumer, SettlesUnderWayWhenTheStreamBreaksAreSettledAgain) {
   std::promise<v1::ConsumeOpen> third;
   std::vector<v1::Settle> again;

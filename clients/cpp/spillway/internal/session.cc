@@ -121,10 +121,12 @@ void Session::OnEnded(Stream* stream, const Error& error) {
   core_->loop().Cancel(timer_);
   const Error cause = cancel_cause_.value_or(error);
   const bool ok = cause.kind == ErrorKind::kUnspecified;
+  // A group's only member that comes back meets its own stream, not yet taken for dead.
+  const bool taken_for_another = ever_open_ && cause.kind == ErrorKind::kExclusive;
   if (close_sent_ && ok) FinishedLocked();
   if (closing_ && close_sent_ && ok) {
     TerminateLocked({});
-  } else if (ok || IsRetryable(cause)) {
+  } else if (ok || IsRetryable(cause) || taken_for_another) {
     RetryLocked(cause);
   } else {
     TerminateLocked(cause);
