@@ -13,6 +13,7 @@ import (
 	"time"
 
 	spillway "spillway.dev/clients/go"
+	"spillway.dev/tests/bench/proc"
 	"spillway.dev/tests/spillwayd"
 )
 
@@ -207,7 +208,7 @@ func (b *bench) once() []step {
 // onBroker starts a broker of its own, so that each figure has its own peak of
 // memory and no figure pays for what another left behind.
 func (b *bench) onBroker(ctx context.Context, tuning []spillway.TuningOption,
-	run func(p process, load func(args ...string) (result, error)) error) error {
+	run func(p proc.Process, load func(args ...string) (result, error)) error) error {
 	broker, err := spillwayd.Start()
 	if err != nil {
 		return err
@@ -225,7 +226,7 @@ func (b *bench) onBroker(ctx context.Context, tuning []spillway.TuningOption,
 	if err != nil {
 		return err
 	}
-	err = run(process(broker.PID()), func(args ...string) (result, error) {
+	err = run(proc.Process(broker.PID()), func(args ...string) (result, error) {
 		return call(ctx, b.binary("core/load"),
 			append([]string{"--address", broker.Address(), "--queue", queue}, args...)...)
 	})
@@ -245,7 +246,7 @@ func (b *bench) loadStep(k key, nominal float64, tuning []spillway.TuningOption,
 	return step{name: k.String(), seconds: nominal + 1,
 		run: func(ctx context.Context) (map[key]sample, error) {
 			out := map[key]sample{}
-			err := b.onBroker(ctx, tuning, func(p process, load func(...string) (result, error)) error {
+			err := b.onBroker(ctx, tuning, func(p proc.Process, load func(...string) (result, error)) error {
 				_, got, err := costOf(p, func() (result, error) { return load(args...) })
 				out[k] = got
 				return err
@@ -277,7 +278,7 @@ func (b *bench) latencyStep(t tier) step {
 		run: func(ctx context.Context) (map[key]sample, error) {
 			out := map[key]sample{}
 			tuning := []spillway.TuningOption{spillway.SetDurability(t.durability)}
-			err := b.onBroker(ctx, tuning, func(p process, load func(...string) (result, error)) error {
+			err := b.onBroker(ctx, tuning, func(p proc.Process, load func(...string) (result, error)) error {
 				r, cost, err := costOf(p, func() (result, error) {
 					return load(append(single.flags(), "--mode", "latency", "--warmup", seconds(b.times.warmup),
 						"--seconds", seconds(b.times.latency), "--rate", strconv.Itoa(latencyRate))...)
@@ -300,7 +301,7 @@ func (b *bench) replayStep(s shape) step {
 		out := map[key]sample{}
 		tuning := []spillway.TuningOption{
 			spillway.SetDurability(spillway.Persisted), spillway.SetRetention(spillway.Limits)}
-		err := b.onBroker(ctx, tuning, func(p process, load func(...string) (result, error)) error {
+		err := b.onBroker(ctx, tuning, func(p proc.Process, load func(...string) (result, error)) error {
 			if _, err := load(append(s.flags(), "--mode", "publish", "--count", strconv.Itoa(count))...); err != nil {
 				return err
 			}
@@ -327,7 +328,7 @@ func (b *bench) stall(ctx context.Context) (map[key]sample, error) {
 		spillway.SetDurability(spillway.Persisted),
 		// So that nothing comes back from the stalled consumer before its time.
 		spillway.SetAckDeadline(time.Hour)}
-	err := b.onBroker(ctx, tuning, func(p process, load func(...string) (result, error)) error {
+	err := b.onBroker(ctx, tuning, func(p proc.Process, load func(...string) (result, error)) error {
 		watch := watchMemory(p)
 		_, published, err := costOf(p, func() (result, error) {
 			return load(append(medium.flags(), "--mode", "stall", "--count", count)...)
@@ -353,7 +354,7 @@ func (b *bench) stall(ctx context.Context) (map[key]sample, error) {
 
 // watchMemory notes the resident bytes of a process until the function that it
 // returns is called.
-func watchMemory(p process) func() []float64 {
+func watchMemory(p proc.Process) func() []float64 {
 	end, notes := make(chan struct{}), make(chan []float64, 1)
 	go func() {
 		var seen []float64
@@ -365,7 +366,7 @@ func watchMemory(p process) func() []float64 {
 				notes <- seen
 				return
 			case <-tick.C:
-				now, _ := p.rssBytes()
+				now, _ := p.RSSBytes()
 				seen = append(seen, now)
 			}
 		}

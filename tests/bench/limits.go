@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"spillway.dev/tests/bench/proc"
 )
 
 // shape is a size of records, and how many of them a frame holds.
@@ -148,7 +150,7 @@ func (b *bench) relay(ctx context.Context, args ...string) (result, sample, erro
 		return result{}, sample{}, errors.New("the relay did not start")
 	}
 	args = append([]string{"--address", "127.0.0.1:" + strings.TrimSpace(port)}, args...)
-	return costOf(process(server.Process.Pid), func() (result, error) {
+	return costOf(proc.Process(server.Process.Pid), func() (result, error) {
 		return call(ctx, b.binary("limits/relay_load"), args...)
 	})
 }

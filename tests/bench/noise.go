@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"spillway.dev/tests/bench/proc"
 )
 
 const (
@@ -85,7 +87,7 @@ func busyCores(during time.Duration) float64 {
 		return 0
 	}
 	used := busyTicks(string(after)) - busyTicks(string(before))
-	return used / ticksPerSecond / time.Since(from).Seconds()
+	return used / proc.TicksPerSecond / time.Since(from).Seconds()
 }
 
 // busyTicks reads the first line of /proc/stat: user nice system idle iowait irq

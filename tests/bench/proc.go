@@ -5,71 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"spillway.dev/tests/bench/proc"
 )
-
-// Linux counts CPU time for programs in hundredths, whatever the kernel's own clock.
-const ticksPerSecond = 100
-
-// process is a running program that is measured.
-type process int
-
-func (p process) file(name string) string {
-	return filepath.Join("/proc", strconv.Itoa(int(p)), name)
-}
-
-// cpuSeconds that it has used so far, all threads together.
-func (p process) cpuSeconds() float64 {
-	text, err := os.ReadFile(p.file("stat"))
-	if err != nil {
-		return 0
-	}
-	return cpuSecondsIn(string(text))
-}
-
-// cpuSecondsIn reads utime and stime; the name before them may hold anything.
-func cpuSecondsIn(stat string) float64 {
-	end := strings.LastIndexByte(stat, ')')
-	if end < 0 {
-		return 0
-	}
-	fields := strings.Fields(stat[end+1:])
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / ticksPerSecond
-}
-
-// rssBytes now, and their peak.
-func (p process) rssBytes() (now, peak float64) {
-	text, err := os.ReadFile(p.file("status"))
-	if err != nil {
-		return 0, 0
-	}
-	return statusBytes(string(text), "VmRSS:"), statusBytes(string(text), "VmHWM:")
-}
-
-// statusBytes finds a line such as "VmHWM:	  123456 kB".
-func statusBytes(status, name string) float64 {
-	_, rest, found := strings.Cut(status, name)
-	if !found {
-		return 0
-	}
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return 0
-	}
-	kib, _ := strconv.ParseFloat(fields[0], 64)
-	return kib * 1024
-}
 
 // result is the line that the programs print; each fills in what it has.
 type result struct {
@@ -117,16 +60,16 @@ func call(ctx context.Context, binary string, args ...string) (result, error) {
 }
 
 // costOf a process while `load` runs.
-func costOf(p process, load func() (result, error)) (result, sample, error) {
-	before := p.cpuSeconds()
+func costOf(p proc.Process, load func() (result, error)) (result, sample, error) {
+	before := p.CPUSeconds()
 	r, err := load()
 	if err != nil {
 		return r, sample{}, err
 	}
 	s := sample{value: r.rate()}
 	if r.Total > 0 {
-		s.cpu = (p.cpuSeconds() - before) * 1e6 / r.Total
+		s.cpu = (p.CPUSeconds() - before) * 1e6 / r.Total
 	}
-	_, s.rss = p.rssBytes()
+	_, s.rss = p.RSSBytes()
 	return r, s, nil
 }
