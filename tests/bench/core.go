@@ -81,20 +81,28 @@ func newBench(quick bool) (*bench, error) {
 		return nil, err
 	}
 	b.folder = folder
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(folder, &fs); err == nil {
-		const tmpfs = 0x01021994
-		if fs.Type == tmpfs {
-			b.remove()
-			return nil, fmt.Errorf("%s is in memory; set TMPDIR to a folder on the disk to be measured", os.TempDir())
-		}
-		if free := fs.Bavail * uint64(fs.Bsize); free < diskNeeded {
-			b.remove()
-			return nil, fmt.Errorf("%s has %s free, %s are needed", os.TempDir(),
-				amount(float64(free), bytesUnit), amount(diskNeeded, bytesUnit))
-		}
+	if err := roomFor(folder, diskNeeded); err != nil {
+		b.remove()
+		return nil, err
 	}
 	return b, nil
+}
+
+// roomFor says what is wrong with the disk that is to be measured.
+func roomFor(folder string, needed uint64) error {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(folder, &fs); err != nil {
+		return nil // it will be seen when it is written to
+	}
+	const tmpfs = 0x01021994
+	if fs.Type == tmpfs {
+		return fmt.Errorf("%s is in memory; set TMPDIR to a folder on the disk to be measured", os.TempDir())
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < needed {
+		return fmt.Errorf("%s has %s free, %s are needed", os.TempDir(),
+			amount(float64(free), bytesUnit), amount(float64(needed), bytesUnit))
+	}
+	return nil
 }
 
 // begin lets the broker write the options of its store, for RocksDB by itself.

@@ -1,7 +1,10 @@
-// Bench measures Spillway against the limits of the machine it runs on: what gRPC,
-// RocksDB and the disk do by themselves. docs/benchmarks.md says how.
+// Bench measures Spillway: `core` against the limits of the machine it runs on, what
+// gRPC, RocksDB and the disk do by themselves; `peers` against other message brokers.
+// docs/benchmarks.md says how.
 //
 //	bench core [--json FILE] [--quick]
+//	bench peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...]
+//	            [--runs N] [--seconds S] [--rate R] [--json FILE] [--out FOLDER]
 package main
 
 import (
@@ -21,7 +24,9 @@ const (
 	longestQuick = 90 * time.Second
 )
 
-var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick]")
+var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick] | " +
+	"peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...] [--runs N] " +
+	"[--seconds S] [--rate R] [--json FILE] [--out FOLDER]")
 
 type options struct {
 	json  string
@@ -29,11 +34,7 @@ type options struct {
 }
 
 func main() {
-	o, err := parse(os.Args[1:])
-	if err == nil {
-		err = run(o)
-	}
-	if err != nil {
+	if err := dispatch(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		if errors.Is(err, errUsage) {
 			os.Exit(2)
@@ -42,19 +43,35 @@ func main() {
 	}
 }
 
+func dispatch(args []string) error {
+	if len(args) == 0 {
+		return errUsage
+	}
+	switch args[0] {
+	case "core":
+		o, err := parse(args[1:])
+		if err != nil {
+			return err
+		}
+		return run(o)
+	case "peers":
+		o, err := parsePeers(args[1:])
+		if err != nil {
+			return err
+		}
+		return runPeers(o)
+	default:
+		return fmt.Errorf("no benchmark %q; there are: core, peers (%w)", args[0], errUsage)
+	}
+}
+
 func parse(args []string) (options, error) {
 	var o options
-	if len(args) == 0 {
-		return o, errUsage
-	}
-	if args[0] != "core" {
-		return o, fmt.Errorf("no workload %q; there is: core (%w)", args[0], errUsage)
-	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(nullWriter{})
 	flags.StringVar(&o.json, "json", "", "")
 	flags.BoolVar(&o.quick, "quick", false, "")
-	if err := flags.Parse(args[1:]); err != nil {
+	if err := flags.Parse(args); err != nil {
 		return o, fmt.Errorf("%v (%w)", err, errUsage)
 	}
 	if flags.NArg() > 0 {
@@ -105,7 +122,7 @@ func run(o options) error {
 	}
 	fmt.Printf("%s in %d s\n", runsText(rounds), int(time.Since(begin).Seconds()))
 	if o.json != "" {
-		if err := writeJSON(o.json, report(figures, r.noise, o.quick)); err != nil {
+		if err := writeJSON(o.json, report("core", figures, r.noise, o.quick)); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -72,4 +74,35 @@ func costOf(p proc.Process, load func() (result, error)) (result, sample, error)
 	}
 	_, s.rss = p.RSSBytes()
 	return r, s, nil
+}
+
+// lines runs a program to its end, and reads what it prints: a value in JSON on each
+// line. What came before a failure is returned with it.
+func lines[T any](ctx context.Context, env []string, within time.Duration, binary string,
+	args ...string) ([]T, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	cmd := command(ctx, binary, args...)
+	cmd.Env = append(os.Environ(), env...)
+	// It stops what it started, and removes what it wrote.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	text, err := cmd.Output()
+	var out []T
+	for line := range bytes.Lines(text) {
+		var v T
+		if bad := json.Unmarshal(line, &v); bad != nil {
+			return out, fmt.Errorf("%s printed %q", filepath.Base(binary), line)
+		}
+		out = append(out, v)
+	}
+	switch {
+	case ctx.Err() == context.DeadlineExceeded:
+		return out, fmt.Errorf("it was not done within %v", within)
+	case err != nil:
+		return out, fmt.Errorf("%s", cmp.Or(lastLine(stderr.String()), err.Error()))
+	}
+	return out, nil
 }

@@ -168,6 +168,25 @@ type jsonReport struct {
 	CalibrationSpread float64      `json:"calibration_spread"`
 	BusyCores         float64      `json:"busy_cores_at_start"`
 	Figures           []jsonFigure `json:"figures"`
+	// Of `peers` only.
+	Systems []jsonSystem  `json:"systems,omitempty"`
+	Missing []jsonMissing `json:"missing,omitempty"`
+}
+
+// jsonSystem is a system that was measured.
+type jsonSystem struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Client  string `json:"client"`
+}
+
+// jsonMissing is a figure that there is not, and why.
+type jsonMissing struct {
+	Name   string `json:"name"`
+	Tier   string `json:"tier"`
+	Size   string `json:"size"`
+	System string `json:"system"`
+	Reason string `json:"reason"`
 }
 
 type jsonFigure struct {
@@ -177,8 +196,9 @@ type jsonFigure struct {
 	System string  `json:"system"`
 	Value  float64 `json:"value"`
 	Unit   string  `json:"unit"`
-	// Against another system's figure; null where there is none.
-	Ratio *float64 `json:"ratio"`
+	// To the best figure of the other systems; null where there is none.
+	Ratio   *float64 `json:"ratio"`
+	Against string   `json:"against,omitempty"`
 	// Null where none is known.
 	Limit     *float64 `json:"limit"`
 	LimitedBy string   `json:"limited_by,omitempty"`
@@ -190,8 +210,8 @@ type jsonFigure struct {
 	RSS *float64 `json:"rss_bytes_peak"`
 }
 
-func report(figures []figure, n noise, quick bool) jsonReport {
-	out := jsonReport{Workload: "core", Quick: quick, Noisy: n.reasons(),
+func report(workload string, figures []figure, n noise, quick bool) jsonReport {
+	out := jsonReport{Workload: workload, Quick: quick, Noisy: n.reasons(),
 		CalibrationSpread: n.spread(), BusyCores: n.busyCores, Figures: []jsonFigure{}}
 	if out.Noisy == nil {
 		out.Noisy = []string{}
@@ -199,7 +219,7 @@ func report(figures []figure, n noise, quick bool) jsonReport {
 	for _, f := range figures {
 		out.Figures = append(out.Figures, jsonFigure{
 			Name: f.name, Tier: f.tier, Size: f.size, System: f.system, Value: f.value, Unit: f.unit,
-			Limit: known(f.limit), LimitedBy: f.limitedBy, Share: known(f.share), Runs: f.runs,
+			Ratio: known(f.ratio), Against: f.against, Limit: known(f.limit), LimitedBy: f.limitedBy, Share: known(f.share), Runs: f.runs,
 			Spread: f.spread, CPU: known(f.cpu), RSS: known(f.rss)})
 	}
 	return out

@@ -111,7 +111,7 @@ func TestNoVerdictOnANoisyMachine(t *testing.T) {
 
 func TestJSON(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.json")
-	if err := writeJSON(path, report(sampleFigures(), quietNoise(), true)); err != nil {
+	if err := writeJSON(path, report("core", sampleFigures(), quietNoise(), true)); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)

@@ -53,6 +53,8 @@ type figure struct {
 	limit         float64 // 0: none known
 	limitedBy     string
 	share         float64 // of the limit that is reached; 0: none known
+	ratio         float64 // to the best of the other systems; 0: none known
+	against       string  // which that is
 }
 
 // median of some values; 0 of none.

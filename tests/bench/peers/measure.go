@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"spillway.dev/tests/bench/proc"
+)
+
+// measured is a line of what `run` prints, one for each size.
+type measured struct {
+	Size    int     `json:"size"`
+	Records float64 `json:"records"`
+	Seconds float64 `json:"seconds"`
+	P50     float64 `json:"p50_us,omitempty"`
+	P99     float64 `json:"p99_us,omitempty"`
+	P999    float64 `json:"p999_us,omitempty"`
+	CPU     float64 `json:"cpu_seconds_per_million"`
+	RSS     float64 `json:"rss_bytes"`
+	// Why there is no figure.
+	Error string `json:"error,omitempty"`
+}
+
+// How long parts of a run may take that are not its measured time.
+const (
+	mostStart = 2 * time.Minute
+	mostOpen  = 30 * time.Second
+	mostDrain = 60 * time.Second
+)
+
+// measure runs a workload with each size on one server.
+func measure(ctx context.Context, o options) error {
+	// The driver shares the machine with the server; collecting its own garbage less
+	// often leaves more of it to all systems alike.
+	debug.SetGCPercent(400)
+	system := systemNamed(o.system)
+	folder, err := os.MkdirTemp(o.folder, o.system+"-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	starting, cancel := context.WithTimeout(ctx, mostStart)
+	defer cancel()
+	if _, err := system.Install(starting, o.cache); err != nil {
+		return err
+	}
+	server, err := system.Start(starting, o.tier, folder)
+	if err != nil {
+		return fmt.Errorf("%s did not start: %w", o.system, err)
+	}
+	defer server.Stop()
+	if err := warm(ctx, server, o); err != nil {
+		return fmt.Errorf("%s could not be warmed up: %w", o.system, err)
+	}
+	for _, size := range o.sizes {
+		got, err := newTrial(server, o, size).run(ctx)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		got.Size = size
+		if err != nil {
+			_ = os.WriteFile(filepath.Join(o.folder, o.system+".log"), []byte(server.Log()), 0o644)
+			got.Error = fmt.Sprintf("%v; the server's last words: %s", err, lastLine(server.Log()))
+		}
+		if err := printJSON(got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warm uses a server whose code is compiled while it runs.
+func warm(ctx context.Context, server Server, o options) error {
+	w, ok := server.(interface{ Warm() time.Duration })
+	if !ok {
+		return nil
+	}
+	o.load, o.warmup, o.seconds = "e2e", 0, w.Warm()
+	t := newTrial(server, o, 1024)
+	t.topic.name = "warm"
+	_, err := t.run(ctx)
+	return err
+}
+
+// trial is one workload with one size.
+type trial struct {
+	options
+	server   Server
+	topic    topic
+	acks     *acks
+	payloads *payloads
+	window   int64
+	sent     int64 // of the sender alone, until it has ended
+}
+
+func newTrial(server Server, o options, size int) *trial {
+	return &trial{options: o, server: server, acks: newAcks(),
+		topic: topic{name: fmt.Sprintf("%s-%d", o.load, size), size: size}}
+}
+
+// run makes the topic, and frees it, so that the next trial pays for its own only.
+func (t *trial) run(ctx context.Context) (measured, error) {
+	w := workloads[t.load]
+	t.topic.use = w.use
+	for i := range w.groups {
+		t.topic.groups = append(t.topic.groups, fmt.Sprintf("group-%d", i+1))
+	}
+	t.window = int64(t.server.Window(t.topic))
+	t.payloads = newPayloads(t.topic.size, int(t.window))
+	if err := t.server.Create(ctx, t.topic); err != nil {
+		return measured{}, fmt.Errorf("creating a topic: %w", err)
+	}
+	for _, p := range t.server.Process().Tree() {
+		p.ForgetPeak()
+	}
+	got, err := w.run(t, ctx)
+	for _, p := range t.server.Process().Tree() {
+		_, peak := p.RSSBytes()
+		got.RSS += peak
+	}
+	if failed := t.server.Delete(ctx, t.topic); err == nil && failed != nil {
+		err = fmt.Errorf("deleting a topic: %w", failed)
+	}
+	return got, err
+}
+
+// workload is a way to use a topic.
+type workload struct {
+	use    use
+	groups int
+	run    func(t *trial, ctx context.Context) (measured, error)
+}
+
+var workloads map[string]*workload
+
+func init() { // they refer to what refers to them
+	workloads = map[string]*workload{
+		"publish": {filling, 0, (*trial).flow},
+		"e2e":     {passing, 1, (*trial).flow},
+		"fanout":  {passing, 5, (*trial).flow},
+		"replay":  {keeping, 0, (*trial).replay},
+		"single":  {timing, 0, (*trial).single},
+		"latency": {timing, 1, (*trial).latency},
+	}
+}
+
+// meter takes the time and the CPU time of the server between two moments.
+type meter struct {
+	server proc.Process
+	begin  time.Time
+	cpu    float64
+}
+
+func startMeter(s Server) meter {
+	return meter{s.Process(), time.Now(), cpuSeconds(s.Process())}
+}
+
+func (m meter) stop(records int64) measured {
+	out := measured{Records: float64(records), Seconds: time.Since(m.begin).Seconds()}
+	if records > 0 {
+		out.CPU = (cpuSeconds(m.server) - m.cpu) * 1e6 / float64(records)
+	}
+	return out
+}
+
+func cpuSeconds(p proc.Process) float64 {
+	var sum float64
+	for _, p := range p.Tree() {
+		sum += p.CPUSeconds()
+	}
+	return sum
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// peersOptions choose what is measured; what is chosen twice is measured once.
+type peersOptions struct {
+	systems, workloads, tiers []string // empty: all
+	sizes                     []int
+	runs                      int
+	warmup, seconds           float64
+	// Of the open loop that is otherwise half of the best peer's peak; 0: that.
+	rate      float64
+	json, out string
+}
+
+func parsePeers(args []string) (peersOptions, error) {
+	var o peersOptions
+	flags := flag.NewFlagSet("bench peers", flag.ContinueOnError)
+	flags.SetOutput(nullWriter{})
+	list := func(name string) *string { return flags.String(name, "", "") }
+	systems, workloads, tiers, sizes := list("systems"), list("workloads"), list("tiers"), list("sizes")
+	flags.IntVar(&o.runs, "runs", 3, "")
+	flags.Float64Var(&o.warmup, "warmup", 1, "")
+	flags.Float64Var(&o.seconds, "seconds", 3, "")
+	flags.Float64Var(&o.rate, "rate", 0, "")
+	flags.StringVar(&o.json, "json", "", "")
+	flags.StringVar(&o.out, "out", "", "")
+	if err := flags.Parse(args); err != nil {
+		return o, fmt.Errorf("%v (%w)", err, errUsage)
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("what is %q? (%w)", flags.Arg(0), errUsage)
+	}
+	if o.runs < 1 || o.seconds <= 0 || o.warmup < 0 || o.rate < 0 {
+		return o, fmt.Errorf("runs and seconds are above 0 (%w)", errUsage)
+	}
+	o.systems, o.workloads, o.tiers = listed(*systems), listed(*workloads), listed(strings.ToUpper(*tiers))
+	for _, text := range listed(*sizes) {
+		size, err := bytesOf(text)
+		if err != nil {
+			return o, fmt.Errorf("%w (%w)", err, errUsage)
+		}
+		o.sizes = append(o.sizes, size)
+	}
+	if len(o.sizes) == 0 {
+		o.sizes = []int{small.bytes, medium.bytes, large.bytes}
+	}
+	return o, nil
+}
+
+// listed are the parts of a list with commas, each once.
+func listed(text string) []string {
+	var out []string
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" && !slices.Contains(out, part) {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// The sizes of payloads that every system here carries.
+const (
+	leastPayload = 16 // the driver's own header
+	mostPayload  = 4 << 20
+)
+
+// bytesOf reads a size such as 100, 100B, 1KiB or 64KiB.
+func bytesOf(text string) (int, error) {
+	number, unit := strings.ReplaceAll(text, " ", ""), 1
+	for name, bytes := range map[string]int{"KiB": 1 << 10, "MiB": 1 << 20} {
+		if rest, found := strings.CutSuffix(number, name); found {
+			number, unit = rest, bytes
+		}
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(number, "B"))
+	if err != nil || n > mostPayload || n*unit < leastPayload || n*unit > mostPayload {
+		return 0, fmt.Errorf("no size %q; such as 100, 1KiB or 64KiB, from %d bytes to 4 MiB", text, leastPayload)
+	}
+	return n * unit, nil
+}
+
+// sizeText is how a size stands in tables.
+func sizeText(bytes int) string { return amount(float64(bytes), bytesUnit) }
+
+// choose keeps what there is of what is wanted, in the order of what there is, and
+// says in a line what there is not.
+func choose(kind string, wanted, there []string) (chosen []string, unknown []string) {
+	if len(wanted) == 0 {
+		return there, nil
+	}
+	for _, name := range wanted {
+		if !slices.Contains(there, name) {
+			unknown = append(unknown, fmt.Sprintf("no %s %q; there are: %s", kind, name, strings.Join(there, ", ")))
+		}
+	}
+	for _, name := range there {
+		if slices.Contains(wanted, name) {
+			chosen = append(chosen, name)
+		}
+	}
+	return chosen, unknown
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report prints the table, and writes what was asked for.
+func (p *peers) report(begin time.Time) error {
+	specs := p.specs()
+	figures := compare(assemble(specs, p.runner.samples))
+	missing := missingOf(specs, figures, p.missing)
+	for _, s := range p.systems {
+		if s.broken == "" {
+			fmt.Printf("%s: %s, client %s\n", s.Name, s.Version, s.Client)
+		}
+	}
+	fmt.Println()
+	fmt.Print(peersTable(specs, figures, missing))
+	fmt.Println()
+	fmt.Println(peersVerdict(figures, p.runner.noise))
+	for _, line := range p.unknown {
+		fmt.Println(line)
+	}
+	fmt.Printf("%s in %d s\n", runsText(p.options.runs), int(time.Since(begin).Seconds()))
+	if err := p.write(figures, missing); err != nil {
+		return err
+	}
+	if n := len(missing) + len(p.unknown); n > 0 {
+		return fmt.Errorf("%d figures or names are missing", n)
+	}
+	return nil
+}
+
+// write the JSON, and the plots that are drawn from it.
+func (p *peers) write(figures []figure, missing []jsonMissing) error {
+	if p.options.json == "" && p.options.out == "" {
+		return nil
+	}
+	r := report("peers", figures, p.runner.noise, false)
+	r.Missing = missing
+	for _, s := range p.systems {
+		if s.broken == "" {
+			r.Systems = append(r.Systems, s.jsonSystem)
+		}
+	}
+	path := p.options.json
+	if path == "" {
+		path = filepath.Join(p.options.out, "peers.json")
+	}
+	if p.options.out != "" {
+		if err := os.MkdirAll(p.options.out, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := writeJSON(path, r); err != nil || p.options.out == "" {
+		return err
+	}
+	_, err := lines[struct{}](context.Background(), nil, time.Minute, p.program,
+		"plot", "--json", path, "--out", p.options.out)
+	return err
+}
+
+// compare gives Spillway's figures their ratio to the best of the others: the highest
+// rate, or the lowest time.
+func compare(figures []figure) []figure {
+	best := map[key]figure{}
+	for _, f := range figures {
+		if f.system == system || f.system == driver || f.value == 0 {
+			continue
+		}
+		k := withoutSystem(f.key)
+		b, there := best[k]
+		if better := f.value > b.value; !there || better != (f.unit == micros) {
+			best[k] = f
+		}
+	}
+	for i := range figures {
+		f := &figures[i]
+		if b, there := best[withoutSystem(f.key)]; there && f.system == system {
+			f.ratio, f.against = f.value/b.value, b.system
+		}
+	}
+	return figures
+}
+
+func withoutSystem(k key) key {
+	k.system = ""
+	return k
+}
+
+// missingOf says why there is no figure of each spec that has none. That of a rate is
+// no figure of its own.
+func missingOf(specs []spec, figures []figure, reasons map[key]string) []jsonMissing {
+	there := map[key]bool{}
+	for _, f := range figures {
+		there[f.key] = true
+	}
+	var out []jsonMissing
+	for _, s := range specs {
+		if there[s.key] || s.system == driver {
+			continue
+		}
+		reason := reasons[s.key]
+		if reason == "" {
+			reason = "it was not measured"
+		}
+		out = append(out, jsonMissing{s.name, s.tier, s.size, s.system, reason})
+	}
+	return out
+}
+
+// peersTable has the systems of a figure under each other.
+func peersTable(specs []spec, figures []figure, missing []jsonMissing) string {
+	there := map[key]figure{}
+	for _, f := range figures {
+		there[f.key] = f
+	}
+	reasons := map[key]string{}
+	for _, m := range missing {
+		reasons[key{m.Name, m.Tier, m.Size, m.System}] = m.Reason
+	}
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tSYSTEM\tVALUE\tSPREAD\tCPU s/M\tPEAK RSS\tTO THE BEST PEER")
+	for _, s := range specs {
+		f, ok := there[s.key]
+		switch {
+		case ok:
+			cells := row(f)
+			fmt.Fprintln(w, strings.Join([]string{f.name, f.tier, f.size, f.system, cells[3], cells[4], cells[5],
+				cells[6], ratioText(f)}, "\t"))
+		case reasons[s.key] != "":
+			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system,
+				"missing: " + shortened(reasons[s.key])}, "\t"))
+		}
+	}
+	_ = w.Flush()
+	return out.String()
+}
+
+func ratioText(f figure) string {
+	if f.ratio == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f x (%s)", f.ratio, f.against)
+}
+
+// shortened keeps a reason within a line; the JSON has all of it.
+func shortened(reason string) string {
+	reason, _, _ = strings.Cut(reason, "\n")
+	const most = 120
+	if len(reason) > most {
+		return strings.ToValidUTF8(reason[:most], "") + " ..."
+	}
+	return reason
+}
+
+// peersVerdict is what a run says as a whole, or why it says nothing.
+func peersVerdict(figures []figure, n noise) string {
+	if reasons := n.reasons(); len(reasons) > 0 {
+		return "no verdict, the machine is too noisy: " + strings.Join(reasons, "; ")
+	}
+	var names []string
+	lowest, highest := map[string]figure{}, map[string]figure{}
+	for _, f := range figures {
+		if f.ratio == 0 {
+			continue
+		}
+		low, there := lowest[f.name]
+		if !there {
+			names = append(names, f.name)
+		}
+		if !there || f.ratio < low.ratio {
+			lowest[f.name] = f
+		}
+		if !there || f.ratio > highest[f.name].ratio {
+			highest[f.name] = f
+		}
+	}
+	if len(names) == 0 {
+		return "no verdict, nothing was compared"
+	}
+	out := "to the best peer of the tier (of a latency, less is better):"
+	for _, name := range names {
+		low, high := lowest[name], highest[name]
+		out += fmt.Sprintf("\n  %s %.2f x (%s, %s, %s)", name, low.ratio, low.tier, low.size, low.against)
+		if low.key != high.key {
+			out += fmt.Sprintf(" to %.2f x (%s, %s, %s)", high.ratio, high.tier, high.size, high.against)
+		}
+	}
+	return out
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParsePeers(t *testing.T) {
+	o, err := parsePeers(strings.Fields("--systems kafka,redis,kafka --tiers memory --sizes 100B,1KiB,65536 --runs 1 --out d"))
+	want := peersOptions{systems: []string{"kafka", "redis"}, tiers: []string{"MEMORY"},
+		sizes: []int{100, 1024, 65536}, runs: 1, warmup: 1, seconds: 3, out: "d"}
+	if err != nil || !reflect.DeepEqual(o, want) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err = parsePeers(nil); err != nil || o.runs != 3 || !slices.Equal(o.sizes, []int{100, 1024, 65536}) {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, line := range []string{"--runs 0", "--seconds 0", "--sizes 8", "--sizes 5MiB", "--sizes big", "--fast", "more"} {
+		if _, err := parsePeers(strings.Fields(line)); !errors.Is(err, errUsage) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
+func TestUnknownNamesLeaveTheRest(t *testing.T) {
+	there := []string{"spillway", "kafka", "redis"}
+	chosen, unknown := choose("system", []string{"redis", "sqs", "spillway"}, there)
+	if !slices.Equal(chosen, []string{"spillway", "redis"}) ||
+		!slices.Equal(unknown, []string{`no system "sqs"; there are: spillway, kafka, redis`}) {
+		t.Errorf("%v, %v", chosen, unknown)
+	}
+	if chosen, unknown := choose("system", nil, there); !slices.Equal(chosen, there) || unknown != nil {
+		t.Errorf("%v, %v", chosen, unknown)
+	}
+}
+
+func peersFigure(name, tier, system, unit string, value float64) figure {
+	return figure{spec: spec{key: key{name, tier, "1 KiB", system}, unit: unit}, value: value, runs: 3, spread: 0.1}
+}
+
+func comparedFigures() []figure {
+	return compare([]figure{
+		peersFigure(endToEnd, "MEMORY", system, perSecond, 300e3),
+		peersFigure(endToEnd, "MEMORY", "redis", perSecond, 150e3),
+		peersFigure(endToEnd, "MEMORY", "nats", perSecond, 70e3),
+		peersFigure(endToEnd, "SYNCED", system, perSecond, 90e3),
+		peersFigure(endToEnd, "SYNCED", "kafka", perSecond, 180e3),
+		peersFigure("latency p99", "MEMORY", system, micros, 400),
+		peersFigure("latency p99", "MEMORY", "redis", micros, 800),
+		peersFigure("latency p99", "MEMORY", "nats", micros, 3900),
+		peersFigure("alone", "MEMORY", system, perSecond, 1),
+	})
+}
+
+func TestRatioIsToTheBestPeer(t *testing.T) {
+	for _, c := range []struct {
+		index   int
+		ratio   float64
+		against string
+	}{{0, 2, "redis"}, {1, 0, ""}, {3, 0.5, "kafka"}, {5, 0.5, "redis"}, {8, 0, ""}} {
+		if f := comparedFigures()[c.index]; !near(f.ratio, c.ratio) || f.against != c.against {
+			t.Errorf("%v: %v of %q, want %v of %q", f.key, f.ratio, f.against, c.ratio, c.against)
+		}
+	}
+}
+
+func TestPeersVerdict(t *testing.T) {
+	got := peersVerdict(comparedFigures(), quietNoise())
+	for _, want := range []string{
+		"end to end 0.50 x (SYNCED, 1 KiB, kafka) to 2.00 x (MEMORY, 1 KiB, redis)",
+		"latency p99 0.50 x (MEMORY, 1 KiB, redis)",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+	if got := peersVerdict(nil, quietNoise()); got != "no verdict, nothing was compared" {
+		t.Errorf("%q", got)
+	}
+	if got := peersVerdict(comparedFigures(), noise{busyCores: 1}); !strings.HasPrefix(got, "no verdict, the machine is too noisy") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestPeersTableSaysWhatIsMissing(t *testing.T) {
+	figures := comparedFigures()[:2]
+	nats := key{endToEnd, "MEMORY", "1 KiB", "nats"}
+	specs := []spec{figures[0].spec, figures[1].spec, {key: nats, unit: perSecond},
+		{key: key{endToEnd, "SYNCED", "1 KiB", "nats"}, unit: perSecond}, {key: offeredKey("MEMORY")}}
+	missing := missingOf(specs, figures, map[key]string{nats: "it could not be installed: no network\nat all"})
+	want := `
+FIGURE TIER SIZE SYSTEM VALUE SPREAD CPU s/M PEAK RSS TO THE BEST PEER
+end to end MEMORY 1 KiB spillway 300 k/s 10 % - - 2.00 x (redis)
+end to end MEMORY 1 KiB redis 150 k/s 10 % - - -
+end to end MEMORY 1 KiB nats missing: it could not be installed: no network
+end to end SYNCED 1 KiB nats missing: it was not measured
+`
+	if got := "\n" + peersTable(specs, figures, missing); squeeze(got) != squeeze(want) {
+		t.Errorf("table:\n%s\nwant:\n%s", squeeze(got), squeeze(want))
+	}
+}
+
+// testPeers has a driver that is a script.
+func testPeers(t *testing.T, script string) *peers {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "driver")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := &peers{program: program, folder: t.TempDir(), rates: map[string]float64{}, missing: map[key]string{},
+		log: func(string) {}, runner: testRunner(t.Context())}
+	p.options, _ = parsePeers(nil)
+	return p
+}
+
+const threeSystems = `echo '{"name":"spillway","tiers":["MEMORY","SYNCED"]}'
+echo '{"name":"redis","tiers":["MEMORY","SYNCED"]}'
+echo '{"name":"kafka","tiers":["SYNCED"]}'
+`
+
+func TestPeersSteps(t *testing.T) {
+	p := testPeers(t, threeSystems)
+	p.options.workloads = []string{"e2e", "latency"}
+	p.options.tiers = []string{"MEMORY", "SYNCED", "PAPER"}
+	if err := p.choose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.unknown) != 1 || !strings.Contains(p.unknown[0], `no tier "PAPER"`) {
+		t.Errorf("unknown %v", p.unknown)
+	}
+	p.systems[1].broken = "it could not be installed"
+	var names []string
+	for _, s := range p.steps() {
+		names = append(names, s.name)
+	}
+	if want := []string{"end to end, MEMORY, spillway", "end to end, SYNCED, spillway", "end to end, SYNCED, kafka",
+		"latency at 2,000/s, MEMORY, spillway", "latency at 2,000/s, SYNCED, spillway",
+		"latency at 2,000/s, SYNCED, kafka"}; !slices.Equal(names, want) {
+		t.Errorf("steps %v", names)
+	}
+	seen := map[key]bool{}
+	for _, s := range p.specs() {
+		if seen[s.key] {
+			t.Errorf("%v is there twice", s.key)
+		}
+		seen[s.key] = true
+	}
+	if len(seen) != 5*3+5*3 { // three sizes; three quantiles
+		t.Errorf("%d figures", len(seen))
+	}
+	if got := p.missing[key{latencyLow + " p99", "SYNCED", "1 KiB", "redis"}]; got != "it could not be installed" {
+		t.Errorf("missing: %q", got)
+	}
+	p.options.systems = []string{"none"}
+	p.systems = nil
+	if err := p.choose(t.Context()); !errors.Is(err, errUsage) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPeersStep(t *testing.T) {
+	p := testPeers(t, `echo '{"size":100,"records":3000,"seconds":1.5,"cpu_seconds_per_million":2,"rss_bytes":1000}'
+echo '{"size":1024,"error":"5 messages came twice"}'
+echo 'it ended' >&2
+exit 1
+`)
+	e2e := peersWorkloads[1]
+	got, err := p.step(e2e, "MEMORY", "redis").run(t.Context())
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if s := got[peersKey(e2e, "MEMORY", 100, "redis")]; s.value != 2000 || s.cpu != 2 || s.rss != 1000 {
+		t.Errorf("%+v", s)
+	}
+	for size, want := range map[int]string{1024: "5 messages came twice", 65536: "it ended"} {
+		if got := p.missing[peersKey(e2e, "MEMORY", size, "redis")]; got != want {
+			t.Errorf("%d: %q, want %q", size, got, want)
+		}
+	}
+}
+
+func TestRateOfTheOpenLoop(t *testing.T) {
+	p := testPeers(t, "exit 1")
+	half := peersWorkloads[len(peersWorkloads)-1]
+	if _, err := p.step(half, "SYNCED", system).run(t.Context()); err == nil ||
+		!strings.Contains(p.missing[key{latencyBig + " p50", "SYNCED", "1 KiB", system}], "no rate") {
+		t.Errorf("%v, %v", err, p.missing)
+	}
+	of := func(system string, value float64) {
+		p.runner.samples[key{endToEnd, "SYNCED", "1 KiB", system}] = []sample{{value: value}}
+	}
+	of(system, 900)
+	of("kafka", 200)
+	of("redis", 100)
+	if got := p.rateOf("SYNCED"); got != 100 {
+		t.Errorf("rate %v", got)
+	}
+	of("kafka", 1000)
+	if got := p.rateOf("SYNCED"); got != 100 {
+		t.Errorf("the rate changed to %v", got)
+	}
+	p.options.rate = 7
+	if got := p.rateOf("MEMORY"); got != 7 {
+		t.Errorf("rate %v", got)
+	}
+}
+
+func TestLinesAreBoundedInTime(t *testing.T) {
+	p := testPeers(t, "exec sleep 60")
+	_, err := lines[result](context.Background(), nil, 20*time.Millisecond, p.program)
+	if err == nil || !strings.Contains(err.Error(), "not done within") {
+		t.Errorf("%v", err)
+	}
+}
