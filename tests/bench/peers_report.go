@@ -115,15 +115,16 @@ func missingOf(specs []spec, figures []figure, reasons map[key]string) []jsonMis
 	return out
 }
 
-// peersTable has the systems of a figure under each other.
+// peersTable has the systems of a figure under each other, and below it why some are
+// missing.
 func peersTable(specs []spec, figures []figure, missing []jsonMissing) string {
 	there := map[key]figure{}
 	for _, f := range figures {
 		there[f.key] = f
 	}
-	reasons := map[key]string{}
+	gone := map[key]bool{}
 	for _, m := range missing {
-		reasons[key{m.Name, m.Tier, m.Size, m.System}] = m.Reason
+		gone[key{m.Name, m.Tier, m.Size, m.System}] = true
 	}
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
@@ -135,12 +136,18 @@ func peersTable(specs []spec, figures []figure, missing []jsonMissing) string {
 			cells := row(f)
 			fmt.Fprintln(w, strings.Join([]string{f.name, f.tier, f.size, f.system, cells[3], cells[4], cells[5],
 				cells[6], ratioText(f)}, "\t"))
-		case reasons[s.key] != "":
-			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system,
-				"missing: " + shortened(reasons[s.key])}, "\t"))
+		case gone[s.key]:
+			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system, "missing", "-", "-", "-", "-"}, "\t"))
 		}
 	}
 	_ = w.Flush()
+	for i, m := range missing {
+		if i == 0 {
+			fmt.Fprintln(&out)
+		}
+		k := key{m.Name, m.Tier, m.Size, m.System}
+		fmt.Fprintf(&out, "missing: %v, %s: %s\n", k, m.System, shortened(m.Reason))
+	}
 	return out.String()
 }
 

@@ -99,8 +99,11 @@ func TestPeersTableSaysWhatIsMissing(t *testing.T) {
 FIGURE TIER SIZE SYSTEM VALUE SPREAD CPU s/M PEAK RSS TO THE BEST PEER
 end to end MEMORY 1 KiB spillway 300 k/s 10 % - - 2.00 x (redis)
 end to end MEMORY 1 KiB redis 150 k/s 10 % - - -
-end to end MEMORY 1 KiB nats missing: it could not be installed: no network
-end to end SYNCED 1 KiB nats missing: it was not measured
+end to end MEMORY 1 KiB nats missing - - - -
+end to end SYNCED 1 KiB nats missing - - - -
+
+missing: end to end, MEMORY, 1 KiB, nats: it could not be installed: no network
+missing: end to end, SYNCED, 1 KiB, nats: it was not measured
 `
 	if got := "\n" + peersTable(specs, figures, missing); squeeze(got) != squeeze(want) {
 		t.Errorf("table:\n%s\nwant:\n%s", squeeze(got), squeeze(want))

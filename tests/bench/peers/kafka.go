@@ -113,7 +113,7 @@ type kafkaServer struct {
 }
 
 // Warm is how long the JVM should be used before it is measured.
-func (s *kafkaServer) Warm() time.Duration { return 3 * time.Second }
+func (s *kafkaServer) Warm() time.Duration { return 6 * time.Second }
 
 func (s *kafkaServer) client(options ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(s.address)}, options...)...)

@@ -51,9 +51,14 @@ func (n *natsSystem) Start(ctx context.Context, tier, folder string) (Server, er
 	if err != nil {
 		return nil, err
 	}
-	s := &natsServer{child: process, url: "nats://" + loopback(ports[0]), storage: jetstream.FileStorage}
-	if tier == tierMemory {
+	s := &natsServer{child: process, url: "nats://" + loopback(ports[0]), storage: jetstream.FileStorage, window: 8_000}
+	switch tier {
+	case tierMemory:
 		s.storage = jetstream.MemoryStorage
+	case tierSynced:
+		// Acknowledgements of what came together are sent together, each message being
+		// synced by itself: a large window would be answered by the second.
+		s.window = 256
 	}
 	if err := process.ready(ctx, 30*time.Second, func(context.Context) error {
 		s.conn, s.admin, err = s.connect()
@@ -69,6 +74,7 @@ type natsServer struct {
 	*child
 	url     string
 	storage jetstream.StorageType
+	window  int
 	conn    *nats.Conn
 	admin   jetstream.JetStream
 }
@@ -104,7 +110,7 @@ func (s *natsServer) Delete(ctx context.Context, t topic) error {
 }
 
 // Window keeps below what a stream has in flight before it answers 429.
-func (s *natsServer) Window(t topic) int { return t.window(8_000, 8<<20) }
+func (s *natsServer) Window(t topic) int { return t.window(s.window, 8<<20) }
 
 func (s *natsServer) Publisher(_ context.Context, t topic, acks *acks) (Publisher, error) {
 	conn, stream, err := s.connect(jetstream.WithPublishAsyncMaxPending(2*s.Window(t)),

@@ -96,7 +96,7 @@ func (s *redisServer) Window(t topic) int { return 2 * redisPipelines * pipeline
 
 func (s *redisServer) Publisher(_ context.Context, t topic, acks *acks) (Publisher, error) {
 	p := &redisPublisher{client: s.client(), stream: t.name, most: pipeline(t), acks: acks,
-		full: make(chan redis.Pipeliner)}
+		full: make(chan redis.Pipeliner), commands: make([]redisCommand, 2*s.Window(t))}
 	p.current = p.client.Pipeline()
 	for range redisPipelines {
 		p.workers.Go(p.send)
@@ -113,10 +113,23 @@ type redisPublisher struct {
 	current redis.Pipeliner
 	full    chan redis.Pipeliner
 	workers sync.WaitGroup
+	// In a ring, as the payloads are, so that none is made for a message.
+	commands []redisCommand
+	next     int
+}
+
+type redisCommand struct {
+	*redis.StringCmd
+	payload *byte
 }
 
 func (p *redisPublisher) command(ctx context.Context, payload []byte) redis.Cmder {
-	return redis.NewStringCmd(ctx, "XADD", p.stream, "*", "p", payload)
+	c := &p.commands[p.next]
+	p.next = (p.next + 1) % len(p.commands)
+	if c.payload != &payload[0] {
+		*c = redisCommand{redis.NewStringCmd(ctx, "XADD", p.stream, "*", "p", payload), &payload[0]}
+	}
+	return c.StringCmd
 }
 
 func (p *redisPublisher) Publish(ctx context.Context, payload []byte) error {
