@@ -112,8 +112,8 @@ type kafkaServer struct {
 	address string
 }
 
-// Warm is how long the JVM should be used before it is measured.
-func (s *kafkaServer) Warm() time.Duration { return 6 * time.Second }
+// Warm says that the JVM should be used before it is measured, by loads of this length.
+func (s *kafkaServer) Warm() time.Duration { return 3 * time.Second }
 
 func (s *kafkaServer) client(options ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(s.address)}, options...)...)
