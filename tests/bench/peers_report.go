@@ -32,7 +32,7 @@ func (p *peers) report(begin time.Time) error {
 		return err
 	}
 	if n := len(missing) + len(p.unknown); n > 0 {
-		return fmt.Errorf("%d figures or names are missing", n)
+		return fmt.Errorf("missing of what was asked for: %d", n)
 	}
 	return nil
 }

@@ -126,7 +126,8 @@ func (c *chart) save(folder string) error {
 		p.Add(bars)
 		p.Legend.Add(system, bars)
 	}
-	// Room for the legend above the bars.
+	// Bars would have the axis begin at the first of them. Room for the legend above.
+	p.X.Min, p.X.Max = -0.5, float64(len(c.tiers))-0.5
 	p.Y.Max = math.Max(p.Y.Max, c.highest()/scale) * 1.35
 	width := vg.Points(160 + float64(len(c.tiers))*(float64(len(c.systems))+2)*barWidth)
 	return p.Save(max(width, 12*vg.Centimeter), 9*vg.Centimeter, filepath.Join(folder, c.file()))
