@@ -5,7 +5,8 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/table.h>
-#include <rocksdb/version.h>
+
+#include "third_party/rocksdb/open.h"
 
 namespace spillway::storage {
 namespace {
@@ -94,15 +95,9 @@ rocksdb::Status EntryTable::Open(const std::string& path, const Options& options
       {"control", small},
   };
   std::unique_ptr<EntryTable> t(new EntryTable);
-#if ROCKSDB_MAJOR >= 11
-  rocksdb::Status s = rocksdb::DB::Open(DbOptions(options), path, families, &t->handles_, &t->db_);
+  rocksdb::Status s =
+      third_party::OpenDb(DbOptions(options), path, families, &t->handles_, &t->db_);
   if (!s.ok()) return s;
-#else
-  rocksdb::DB* db = nullptr;
-  rocksdb::Status s = rocksdb::DB::Open(DbOptions(options), path, families, &t->handles_, &db);
-  if (!s.ok()) return s;
-  t->db_.reset(db);
-#endif
   t->meta_ = t->handles_[0];
   t->data_ = t->handles_[1];
   t->control_ = t->handles_[2];

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,7 +66,26 @@ func TestADataFolderMovesBetweenTheBuilds(t *testing.T) {
 		if err := read(ctx, broker, kept); err != nil {
 			t.Fatalf("step %d: %v\n%s", step, err, broker.Log())
 		}
+		if newer := !strings.HasPrefix(rocksdb(t, broker), "7."); newer != (move.to == release) {
+			t.Fatalf("step %d: %s runs RocksDB %s", step, move.to, rocksdb(t, broker))
+		}
 	}
+}
+
+// rocksdb is the version that has the folder open, as its own log says.
+func rocksdb(t *testing.T, broker *spillwayd.Broker) string {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(broker.Data(), "*", "LOG"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("RocksDB's logs are %v (%v), not one", logs, err)
+	}
+	text, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "RocksDB version: ")
+	version, _, _ := strings.Cut(after, "\n")
+	return version
 }
 
 func client(ctx context.Context, broker *spillwayd.Broker) (*spillway.Client, error) {

@@ -1,10 +1,15 @@
 # shellcheck shell=bash disable=SC2154 # root is set by common.sh
-# Runs the benchmarks; arguments go to tests/bench/run.sh.
+# Runs the benchmarks; arguments go to tests/bench/run.sh. With --release before
+# them, the programs of `./dev build --release`.
 
 source tools/dev/build.sh
 
 dev_bench() {
-  local programs=(//broker/server:spillwayd)
+  local programs=(//broker/server:spillwayd) kind=(--compilation_mode=opt) bin=$root/bazel-bin
+  if [ "${1:-}" = --release ]; then
+    kind=(--config=release) bin=$root/release-bin
+    shift
+  fi
   # Said before anything is built.
   case ${1:-} in
     core)
@@ -12,11 +17,12 @@ dev_bench() {
         //tests/bench/limits:raw_rocksdb //tests/bench/limits:raw_machine)
       ;;
     peers) ;;
-    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench core|peers [ARGS], see docs/benchmarks.md" ;;
+    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers [ARGS], see docs/benchmarks.md" ;;
   esac
   dev_install
-  bazel build --compilation_mode=opt "${programs[@]}"
-  export_binaries
+  [ "${kind[0]}" != --config=release ] || rocksdb_build
+  bazel build "${kind[@]}" "${programs[@]}"
+  export SPILLWAYD=$bin/broker/server/spillwayd SPILLWAY_BENCH_BIN=$bin/tests/bench
   cd "$OLDPWD" || exit # where ./dev was called: what FILE is relative to
   exec "$root/tests/bench/run.sh" "$@"
 }

@@ -43,11 +43,12 @@ package_key() {
 bazel_configure() {
   local key rc
   key=$(package_key)
-  rc="build --disk_cache=$cache/bazel-$key"
+  rc="build --disk_cache=$cache/bazel-$key
+build:release --override_repository=rocksdb=$(rocksdb_folder)"
   mkdir -p "$state"
   [ "$(cat "$state/bazelrc" 2>/dev/null)" != "$rc" ] || return 0
   # What was compiled against other packages must not be used again.
-  [ ! -f "$state/bazelrc" ] || bazel clean
+  if [ -f "$state/bazelrc" ] && ! grep -qF "/bazel-$key" "$state/bazelrc"; then bazel clean; fi
   echo "$rc" >"$state/bazelrc"
 }
 

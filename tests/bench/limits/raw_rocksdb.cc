@@ -16,6 +16,7 @@
 
 #include "clients/cpp/bench/load.h"
 #include "tests/bench/limits/frames.h"
+#include "third_party/rocksdb/open.h"
 
 namespace spillway::bench {
 namespace {
@@ -59,9 +60,7 @@ class Table {
     if (!s.ok()) return s;
     db_options.create_if_missing = true;
     db_options.create_missing_column_families = true;
-    rocksdb::DB* db = nullptr;
-    s = rocksdb::DB::Open(db_options, options.folder, families, &handles_, &db);
-    db_.reset(db);
+    s = third_party::OpenDb(db_options, options.folder, families, &handles_, &db_);
     for (size_t i = 0; i < families.size() && i < handles_.size(); ++i) {
       if (families[i].name == "data") data_ = handles_[i];
     }
