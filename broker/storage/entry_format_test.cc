@@ -34,6 +34,21 @@ TEST(Crc32c, PortableIsTheSameAndGoesOn) {
   }
 }
 
+// Long ones are summed in parts of a kibibyte, three at a time.
+TEST(Crc32c, PortableIsTheSameOfLongOnes) {
+  std::string bytes(20'000, '\0');
+  uint32_t x = 1;
+  for (char& c : bytes) c = static_cast<char>((x = x * 1664525 + 1013904223) >> 24);
+  const std::string_view v = bytes;
+  for (const size_t length : {3'071u, 3'072u, 3'073u, 6'143u, 6'144u, 9'300u, 19'000u}) {
+    for (const size_t from : {0u, 1u, 7u, 999u}) {
+      const std::string_view part = v.substr(from, length);
+      EXPECT_EQ(Crc32c(part), internal::Crc32cPortable(part, 0)) << length << " from " << from;
+      EXPECT_EQ(Crc32c(part, 0x1234567), internal::Crc32cPortable(part, 0x1234567));
+    }
+  }
+}
+
 TEST(EntryKey, SortsAsLanesAndPositionsDo) {
   const EntryKey keys[] = {{{0, 0}, 1},   {{0, 1}, 0},       {{1, 0}, 255},
                            {{1, 0}, 256}, {{1, 0}, 1 << 20}, {{256, 0}, 0}};
