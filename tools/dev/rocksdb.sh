@@ -14,20 +14,20 @@ rocksdb_folder() {
 }
 
 rocksdb_build() {
-  local to work
+  local to work crate=${ROCKSDB_CRATE%@*} version=${ROCKSDB_CRATE#*@}
   to=$(rocksdb_folder)
   [ ! -f "$to/librocksdb.a" ] || return 0
   say "building RocksDB ${ROCKSDB_CRATE#*+}, once: about 16 minutes on 2 cores"
   work=$cache/rocksdb/work
   mkdir -p "$work/sources"
   printf '[package]\nname = "sources"\nversion = "0.0.0"\nedition = "2021"\n[lib]\npath = "lib.rs"\n[dependencies]\n%s = { version = "=%s", default-features = false }\n' \
-    "${ROCKSDB_CRATE%@*}" "$(sed 's/.*@\(.*\)+.*/\1/' <<<"$ROCKSDB_CRATE")" >"$work/sources/Cargo.toml"
+    "$crate" "${version%+*}" >"$work/sources/Cargo.toml"
   : >"$work/sources/lib.rs"
   (cd "$work/sources" && cargo vendor --quiet >/dev/null)
   make --silent --jobs="$(nproc)" --file=third_party/rocksdb/Makefile \
-    SOURCES="$work/sources/vendor/${ROCKSDB_CRATE%@*}" OUT="$work"
+    SOURCES="$work/sources/vendor/$crate" OUT="$work"
   mkdir -p "$to"
-  cp -r "$work/sources/vendor/${ROCKSDB_CRATE%@*}/rocksdb/include" "$to/"
+  cp -r "$work/sources/vendor/$crate/rocksdb/include" "$to/"
   cp third_party/rocksdb/release.BUILD "$to/BUILD.bazel"
   echo 'workspace(name = "rocksdb")' >"$to/WORKSPACE"
   mv "$work/librocksdb.a" "$to/" # last: it says that the rest is there

@@ -185,10 +185,10 @@ TEST(Consumer, StatesWhatItHoldsOnResume) {
 
 // The broker may not have noticed yet that the member's earlier stream is gone.
 TEST(Consumer, AnExclusiveMemberComesBack) {
-  const grpc::Status exclusive = ScriptedBroker::Typed(v1::ERROR_KIND_EXCLUSIVE);
+  const auto exclusive = [] { return ScriptedBroker::Typed(v1::ERROR_KIND_EXCLUSIVE); };
   ScriptedBroker broker({[&](Stream* stream) {
                            ReadA(stream, v1::ConsumeRequest::kOpen);
-                           return exclusive;
+                           return exclusive();
                          },
                          [&](Stream* stream) {
                            ReadA(stream, v1::ConsumeRequest::kOpen);
@@ -197,7 +197,7 @@ TEST(Consumer, AnExclusiveMemberComesBack) {
                          },
                          [&](Stream* stream) {
                            ReadA(stream, v1::ConsumeRequest::kOpen);
-                           return exclusive;
+                           return exclusive();
                          },
                          [&](Stream* stream) {
                            ReadA(stream, v1::ConsumeRequest::kOpen);
