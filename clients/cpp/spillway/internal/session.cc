@@ -21,7 +21,11 @@ Error Mismatch(const Credit& here, const Credit& there) {
 
 Status Session::Open() {
   std::unique_lock lock(mu_);
-  ConnectLocked();
+  // As each time that it connects again: what completes a stream's operations began it.
+  core_->loop().Post([self = shared_from_this()] {
+    const std::lock_guard connecting(self->mu_);
+    if (self->state_ == State::kNew) self->ConnectLocked();
+  });
   const Clock::time_point deadline = Clock::now() + core_->options().connect_timeout;
   changed_.wait_until(lock, deadline, [this] {
     return ever_open_ || state_ == State::kClosed ||
