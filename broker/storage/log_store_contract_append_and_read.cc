@@ -1,5 +1,6 @@
 // What is appended is completed in order, within limits, and can be read.
 #include <atomic>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -91,10 +92,14 @@ TEST_P(LogStoreContract, OverloadedHasNoEffectAndDrains) {
   EXPECT_EQ(h.owner->room(), size_t{256} << 10);
   const std::string body(size_t{32} << 10, 'x');
   auto completed = std::make_shared<std::atomic<int>>(0);
+  // Nothing completes before one was refused, however fast the store is.
+  std::promise<void> refusal;
+  const std::shared_future<void> was_refused = refusal.get_future().share();
   int accepted = 0, refused = 0;
   for (int i = 0; i < 2000 && refused == 0; ++i) {
     const Err err = h.owner->Append(MakeRecord(body, static_cast<Offset>(accepted)), Level::kFsync,
-                                    [completed](Err err, Position) {
+                                    [completed, was_refused](Err err, Position) {
+                                      was_refused.wait();
                                       EXPECT_EQ(err, Err::kOk);
                                       ++*completed;
                                     });
@@ -105,6 +110,7 @@ TEST_P(LogStoreContract, OverloadedHasNoEffectAndDrains) {
       ++refused;
     }
   }
+  refusal.set_value();
   EXPECT_EQ(refused, 1) << "the store took everything";
   Slot<bool> drained;
   h.owner->OnDrain([drained]() mutable { drained.Set(true); });
