@@ -217,10 +217,7 @@ TEST(Broker, DrainFinishesAndEndsStreams) {
   auto frame = publisher.ReadPastGrants();
   ASSERT_TRUE(frame && frame->has_drain());
   Close(publisher);
-  for (int i = 0; i < 5000 && !*drained; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  EXPECT_TRUE(*drained);
+  EXPECT_TRUE(Eventually([&] { return drained->load(); }));
 }
 
 }  // namespace

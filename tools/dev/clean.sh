@@ -12,6 +12,6 @@ dev_clean() {
   if [ "${1:-}" = --all ]; then
     rm -rf "$cache"
   elif [ -d "$cache" ]; then
-    find "$cache" \( -path "$cache/tools" -o -path "$cache/peers" \) -prune -o -type f -atime +14 -delete
+    find "$cache" \( -path "$cache/tools" -o -path "$cache/peers" -o -path "$cache/rocksdb" \) -prune -o -type f -atime +14 -delete
   fi
 }
