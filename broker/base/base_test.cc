@@ -3,6 +3,7 @@
 #include <set>
 
 #include "broker/base/clock.h"
+#include "broker/base/idle_poll.h"
 #include "broker/base/ids.h"
 #include "broker/base/random.h"
 
@@ -41,6 +42,37 @@ TEST(Names, MadeOnesAreValidAndDiffer) {
     EXPECT_EQ(id.size(), 18u);
     EXPECT_TRUE(seen.insert(id).second);
   }
+}
+
+constexpr MonoNanos kMicro = 1'000;
+
+TEST(IdlePoll, GrowsWhileWhatIsWaitedForComesSoonAfterIt) {
+  IdlePoll poll(100 * kMicro);
+  EXPECT_EQ(poll.span(), 0);
+  for (int i = 0; i < 10; ++i) poll.Waited(90 * kMicro);
+  EXPECT_GE(poll.span(), 90 * kMicro);
+  EXPECT_LE(poll.span(), 100 * kMicro);
+  const MonoNanos enough = poll.span();
+  poll.Waited(enough);  // it came while it was polled for
+  EXPECT_EQ(poll.span(), enough);
+}
+
+TEST(IdlePoll, StopsWhenNothingComes) {
+  IdlePoll poll(100 * kMicro);
+  for (int i = 0; i < 10; ++i) poll.Waited(90 * kMicro);
+  MonoNanos wasted = 0;
+  for (int i = 0; i < 10; ++i) {
+    wasted += poll.span();
+    poll.Waited(5'000 * kMicro);
+  }
+  EXPECT_EQ(poll.span(), 0);
+  EXPECT_LT(wasted, 300 * kMicro);
+}
+
+TEST(IdlePoll, NeverPollsWhereItMayNot) {
+  IdlePoll poll(0);
+  for (int i = 0; i < 10; ++i) poll.Waited(1);
+  EXPECT_EQ(poll.span(), 0);
 }
 
 TEST(RealClock, GoesForward) {

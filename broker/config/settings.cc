@@ -180,6 +180,8 @@ const std::vector<Setting>& AllSettings() {
              "Connections of one peer address."),
       Number("max_streams_per_connection", &Settings::max_streams_per_connection, 1, 1'000'000,
              "Calls that one connection may have open."),
+      Number("busy_poll_us", &Settings::busy_poll_us, 0, 10'000,
+             "How long a thread without work may poll for it before it sleeps. 0: never."),
       Text("ports_file", &Settings::ports_file,
            "Write the ports in use to this file, as JSON, once they are open."),
   };

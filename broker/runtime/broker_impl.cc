@@ -91,25 +91,53 @@ void BrokerImpl::RunBatch(const Now& at) {
   now = at;
   CheckHealth();
   inbox_.Drain();
-  // Timers.
-  for (const auto& [name, lane] : lanes_) {
-    if (lane->next_deadline() <= now.mono) MarkDirty(lane.get());
-  }
+  RunTimers();
   flushing_.swap(dirty_);
   for (LaneActor* lane : flushing_) lane->dirty = false;
-  for (LaneActor* lane : flushing_) lane->Flush();
+  for (LaneActor* lane : flushing_) {
+    lane->Flush();
+    StartTimer(lane);
+  }
   flushing_.clear();
   AdvanceDrain();
   std::erase_if(leaving_, [this](const std::unique_ptr<LaneActor>& lane) {
-    return lane->idle() && !lane->dirty;
+    if (!lane->idle() || lane->dirty) return false;
+    StopTimer(lane.get());
+    return true;
   });
+}
+
+// What a lane waits for changes in its flush only: whatever else touches it marks it
+// dirty. A time that has become later is found out when it is there.
+void BrokerImpl::StartTimer(LaneActor* lane) {
+  const MonoNanos at = lane->next_deadline();
+  if (at >= lane->timer) return;
+  StopTimer(lane);
+  lane->timer = at;
+  timers_.emplace(at, lane);
+}
+
+void BrokerImpl::StopTimer(LaneActor* lane) {
+  timers_.erase({lane->timer, lane});
+  lane->timer = std::numeric_limits<MonoNanos>::max();
+}
+
+void BrokerImpl::RunTimers() {
+  while (!timers_.empty() && timers_.begin()->first <= now.mono) {
+    LaneActor* lane = timers_.begin()->second;
+    StopTimer(lane);
+    if (lane->next_deadline() <= now.mono) {
+      MarkDirty(lane);
+    } else {
+      StartTimer(lane);
+    }
+  }
 }
 
 MonoNanos BrokerImpl::next_deadline() const {
   if (!dirty_.empty()) return now.mono;
-  MonoNanos at = std::min(now.mono + 1'000 * kNanosPerMilli, drain_.next_deadline());
-  for (const auto& [name, lane] : lanes_) at = std::min(at, lane->next_deadline());
-  return at;
+  const MonoNanos at = std::min(now.mono + 1'000 * kNanosPerMilli, drain_.next_deadline());
+  return timers_.empty() ? at : std::min(at, timers_.begin()->first);
 }
 
 void BrokerImpl::CheckHealth() {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -83,6 +84,9 @@ class BrokerImpl final : public Broker, public LaneEnv {
   void OnHealth();
   void Poison(const std::string& why);
   void AdvanceDrain();
+  void StartTimer(LaneActor* lane);
+  void StopTimer(LaneActor* lane);
+  void RunTimers();
   // Answers in a batch, never from within the call.
   template <typename Response>
   void Answer(Reply<Response> reply, Result<Response> result) {
@@ -105,6 +109,7 @@ class BrokerImpl final : public Broker, public LaneEnv {
   std::vector<std::unique_ptr<LaneActor>> leaving_;
   std::vector<LaneActor*> dirty_;
   std::vector<LaneActor*> flushing_;
+  std::set<std::pair<MonoNanos, LaneActor*>> timers_;  // one of each lane at most
   bool ready_ = false;
   std::optional<Error> poisoned_;
   MonoNanos started_at_ = 0;

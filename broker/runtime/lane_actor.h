@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -101,6 +102,8 @@ class LaneActor {
   MonoNanos oldest_append(MonoNanos now) const;
   // Whether the lane waits to be flushed; kept by the environment.
   bool dirty = false;
+  // When its owner looks at it next, at the latest; max(): when it is dirty.
+  MonoNanos timer = std::numeric_limits<MonoNanos>::max();
 
   // Gives the lane up; nothing is on its way when idle() says so.
   void Release() { log_.Release(); }

@@ -2,6 +2,7 @@
 //
 // Exit codes: 0 a clean stop; 1 it could not start or had to give up; 2 wrong
 // settings or flags.
+#include <malloc.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -158,12 +159,16 @@ class Daemon {
 
  private:
   const config::Settings& settings() const { return loaded_.settings; }
+  MonoNanos LongestPoll() const {
+    return static_cast<MonoNanos>(settings().busy_poll_us) * (kNanosPerMilli / 1000);
+  }
 
   int Start() {
     storage::RocksDbOptions store_options;
     store_options.path = settings().data_dir;
     store_options.max_record_bytes = kLargestRecordBytes;
     store_options.max_pending_bytes = 2 * kLargestRecordBytes;
+    store_options.longest_poll = LongestPoll();
     store_options.on_damage = [](const std::string& what) {
       Log(Severity::kError, "data is damaged", {{"message", what}});
     };
@@ -183,6 +188,7 @@ class Daemon {
                              .max_connections_per_address = settings().max_connections_per_address};
     server_options.max_streams_per_connection =
         static_cast<int>(settings().max_streams_per_connection);
+    server_options.longest_poll = LongestPoll();
     server_options.max_streams = static_cast<uint32_t>(settings().max_sessions);
     auto server = service::Server::Create(server_options, &clock_);
     if (!server) {
@@ -349,7 +355,16 @@ void SuggestFlags(const CLI::App& app, int argc, char** argv) {
   }
 }
 
+// Frames of a mebibyte come and go: by default glibc gives the memory of each back to
+// the kernel, and each of the next one's pages is a fault and is cleared again.
+void KeepFreedMemory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that it takes
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  mallopt(M_TOP_PAD, 1 << 20);
+}
+
 int Main(int argc, char** argv) {
+  KeepFreedMemory();
   CLI::App app{"spillwayd: the Spillway message broker"};
   app.set_version_flag("--version", kVersion);
   Flags flags;

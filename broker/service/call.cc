@@ -49,6 +49,15 @@ void Call::Read() {
   stream_.Read(&incoming_, &read_);
 }
 
+// gRPC tells the peer at once how much it may send when a read is posted, in a write
+// of its own that wakes the peer for nothing; what is written before takes that along.
+// With a backlog it is the next message that counts.
+void Call::ReadSoon() {
+  if (!shard_->calm()) return Read();
+  read_due_ = true;
+  MarkDirty();
+}
+
 void Call::OnRead(bool ok) {
   reading_ = false;
   if (!finishing_) {
@@ -56,7 +65,7 @@ void Call::OnRead(bool ok) {
       const wire::Buffer message = CopyIn(incoming_);
       incoming_.Clear();
       handler_->OnMessage(message);
-      Read();
+      ReadSoon();
     } else {
       handler_->OnHalfClosed();
       if (!attended_) Finish(std::nullopt);
@@ -126,7 +135,7 @@ void Call::OnGone(bool /*ok*/) {
   attended_ = false;
   // A peer that had half-closed, as a watcher does, can leave without a word: there
   // is no read that would fail, and perhaps never another write.
-  if (!finishing_ && !reading_) Finish(std::nullopt);
+  if (!finishing_ && !reading_ && !read_due_) Finish(std::nullopt);
   DeleteIfDone();
 }
 
@@ -137,6 +146,9 @@ void Call::DeleteIfDone() {
 
 void Call::Pump() {
   if (!finishing_ && handler_) handler_->Pump();
+  if (!read_due_) return;
+  read_due_ = false;
+  Read();
 }
 
 MonoNanos Call::OnTimer(const Now& now) {

@@ -79,6 +79,7 @@ class Call final : public Tended {
   void OnFinished(bool ok);
   void OnGone(bool ok);
   void Read();
+  void ReadSoon();
   void DeleteIfDone();
   void Pump() override;
   MonoNanos OnTimer(const Now& now) override;
@@ -97,6 +98,7 @@ class Call final : public Tended {
   std::unique_ptr<Handler> handler_;
   std::optional<ErrorKind> ended_with_;
   bool reading_ = false;
+  bool read_due_ = false;  // to be posted after the pump
   bool writing_ = false;
   bool wrote_ = false;
   bool finishing_ = false;

@@ -76,7 +76,8 @@ Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clo
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
-  server->shard_ = std::make_unique<Shard>(builder.AddCompletionQueue(), clock);
+  server->shard_ =
+      std::make_unique<Shard>(builder.AddCompletionQueue(), clock, options.longest_poll);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) {
     return Error{.kind = ErrorKind::kInternal, .message = "gRPC did not start"};

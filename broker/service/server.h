@@ -32,6 +32,8 @@ struct ServerOptions {
   // The largest frame that is taken from the network: a largest record of any
   // queue, and what wraps it.
   int max_frame_bytes = (64 << 20) + (64 << 10);
+  // For how long a shard polls before it sleeps, at most; see IdlePoll.
+  MonoNanos longest_poll = 0;
 };
 
 // Every call, of whatever service, comes in through one generic service: nothing

@@ -1,6 +1,7 @@
 #include "broker/service/shard.h"
 
 #include <grpc/support/time.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,13 +13,16 @@ namespace {
 constexpr int kMaxEvents = 256;
 // The longest sleep, so that a lost wake-up heals by itself.
 constexpr MonoNanos kLongestWait = 100 * kNanosPerMilli;
+// What a look at the queue takes that finds something there.
+constexpr MonoNanos kCalm = 10'000;
 
 gpr_timespec Span(MonoNanos nanos) { return gpr_time_from_nanos(nanos, GPR_TIMESPAN); }
 
 }  // namespace
 
-Shard::Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock)
-    : queue_(std::move(queue)), clock_(clock), now_(clock->Read()) {}
+Shard::Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock,
+             MonoNanos longest_poll)
+    : queue_(std::move(queue)), clock_(clock), now_(clock->Read()), idle_poll_(longest_poll) {}
 
 Shard::~Shard() = default;
 
@@ -109,6 +113,26 @@ void Shard::PumpDirty() {
   }
 }
 
+grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
+  const MonoNanos idle_since = clock_->Read().mono;
+  auto status = grpc::CompletionQueue::TIMEOUT;
+  now_ = clock_->Read();
+  while (status == grpc::CompletionQueue::TIMEOUT && now_.mono - idle_since < idle_poll_.span()) {
+    // Whoever else wants the core gets it.
+    sched_yield();
+    status = queue_->AsyncNext(tag, ok, gpr_inf_past(GPR_CLOCK_MONOTONIC));
+    now_ = clock_->Read();
+  }
+  if (status == grpc::CompletionQueue::TIMEOUT) {
+    status = queue_->AsyncNext(tag, ok, Span(std::max<MonoNanos>(0, NextDue() - now_.mono)));
+    now_ = clock_->Read();
+  }
+  const MonoNanos waited = now_.mono - idle_since;
+  idle_poll_.Waited(waited);
+  calm_ = waited > kCalm;
+  return status;
+}
+
 void Shard::Run(runtime::Broker* broker) {
   broker_ = broker;
   now_ = clock_->Read();
@@ -116,9 +140,7 @@ void Shard::Run(runtime::Broker* broker) {
   while (true) {
     void* tag = nullptr;
     bool ok = false;
-    const MonoNanos wait = std::max<MonoNanos>(0, NextDue() - clock_->Read().mono);
-    auto status = queue_->AsyncNext(&tag, &ok, Span(wait));
-    now_ = clock_->Read();
+    auto status = Next(&tag, &ok);
     broker_->SetNow(now_);
     for (int events = 0; status == grpc::CompletionQueue::GOT_EVENT; ++events) {
       static_cast<Tag*>(tag)->Proceed(ok);

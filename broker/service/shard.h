@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "broker/base/clock.h"
 #include "broker/base/error.h"
+#include "broker/base/idle_poll.h"
 #include "broker/base/types.h"
 #include "broker/runtime/broker.h"
 
@@ -49,7 +50,8 @@ class Tended {
 // thread that calls Run, or before Run.
 class Shard {
  public:
-  Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock);
+  // Polls for up to `longest_poll` before it sleeps.
+  Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock, MonoNanos longest_poll);
   ~Shard();
 
   // Runs until Stop and until no operation is outstanding; destroys what it tends then.
@@ -62,6 +64,8 @@ class Shard {
   grpc::ServerCompletionQueue* queue() { return queue_.get(); }
   runtime::Broker* broker() { return broker_; }
   const Now& now() const { return now_; }
+  // Whether the round's first event had to be waited for: there is no backlog.
+  bool calm() const { return calm_; }
   // Whether new operations may be started.
   bool stopping() const { return stopping_; }
   // Looks after `tended` until it is forgotten, and destroys it if it is there when
@@ -103,6 +107,8 @@ class Shard {
     Shard* const shard_;
   };
 
+  // The next event, after polling and then sleeping for it.
+  grpc::CompletionQueue::NextStatus Next(void** tag, bool* ok);
   MonoNanos NextDue() const;
   void RunTimers();
   void PumpDirty();
@@ -111,6 +117,8 @@ class Shard {
   Clock* const clock_;
   runtime::Broker* broker_ = nullptr;
   Now now_;
+  IdlePoll idle_poll_;
+  bool calm_ = false;
   bool stopping_ = false;
   std::function<void(MonoNanos)> on_round_;
   ErrorCounts errors_{};

@@ -1,5 +1,7 @@
 #include "broker/storage/commit_thread.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "broker/base/clock.h"
@@ -36,7 +38,11 @@ void DropFencesBelow(std::vector<Fence>& fences, Position floor, EntryTable& tab
 }  // namespace
 
 CommitThread::CommitThread(EntryTable& table, Epoch last_epoch, Options options, Hooks hooks)
-    : table_(table), options_(options), hooks_(std::move(hooks)), last_epoch_(last_epoch) {
+    : table_(table),
+      options_(options),
+      hooks_(std::move(hooks)),
+      last_epoch_(last_epoch),
+      idle_poll_(options_.longest_poll) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -47,7 +53,7 @@ void CommitThread::Stop() {
     std::lock_guard lock(mu_);
     stopping_ = true;
   }
-  wake_.notify_one();
+  Wake();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -116,14 +122,18 @@ void CommitThread::Call(std::function<void()> f) {
 // An operation that comes after the thread's end completes inline, but for
 // appends, which are refused.
 bool CommitThread::Push(Op op) {
+  bool taken = false;
+  bool first = false;
   {
     std::lock_guard lock(mu_);
     if (!ended_) {
+      first = queue_.empty();
       queue_.push_back(std::move(op));
-      if (queue_.size() == 1) wake_.notify_one();
-      return true;
+      taken = true;
     }
   }
+  if (first) Wake();
+  if (taken) return true;
   if (op.type == OpType::kAppend) return false;
   op.result = Err::kUnavailable;
   Complete(op);
@@ -137,7 +147,7 @@ void CommitThread::OnDrain(std::function<void()> f) {
     drain_waiters_.push_back(std::move(f));
     attention_ = true;
   }
-  wake_.notify_one();
+  Wake();
 }
 
 void CommitThread::SetDisk(DiskState state) {
@@ -146,7 +156,7 @@ void CommitThread::SetDisk(DiskState state) {
     std::lock_guard lock(mu_);
     attention_ = true;
   }
-  wake_.notify_one();
+  Wake();
 }
 
 void CommitThread::Poison(std::string why) {
@@ -157,7 +167,7 @@ void CommitThread::Poison(std::string why) {
     poisoned_.store(true, std::memory_order_release);
     attention_ = true;
   }
-  wake_.notify_one();
+  Wake();
 }
 
 void CommitThread::OnPoisoned(std::function<void(std::string)> f) {
@@ -166,7 +176,7 @@ void CommitThread::OnPoisoned(std::function<void(std::string)> f) {
     poison_waiters_.push_back(std::move(f));
     attention_ = true;
   }
-  wake_.notify_one();
+  Wake();
 }
 
 void CommitThread::AddStats(StoreStats& stats) const {
@@ -180,13 +190,24 @@ void CommitThread::AddStats(StoreStats& stats) const {
   stats.commit_records.Add(commit_records_);
 }
 
+void CommitThread::Wake() {
+  roused_.store(true, std::memory_order_release);
+  wake_.notify_one();
+}
+
 void CommitThread::Run() {
   std::vector<Op> ops;
   for (;;) {
     ops.clear();
+    const MonoNanos idle_since = SteadyNanos();
+    while (!roused_.load(std::memory_order_acquire) &&
+           SteadyNanos() - idle_since < idle_poll_.span()) {
+      sched_yield();  // whoever else wants the core gets it
+    }
     {
       std::unique_lock lock(mu_);
       wake_.wait(lock, [this] { return !queue_.empty() || attention_ || stopping_; });
+      roused_.store(false, std::memory_order_relaxed);
       attention_ = false;
       ops.swap(queue_);
       if (ops.empty() && stopping_) {
@@ -194,6 +215,7 @@ void CommitThread::Run() {
         return;
       }
     }
+    idle_poll_.Waited(SteadyNanos() - idle_since);
     for (size_t i = 0; i < ops.size();) i += Cycle(ops, i);
     AfterCycle();
   }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "broker/base/histogram.h"
+#include "broker/base/idle_poll.h"
 #include "broker/storage/entry_table.h"
 #include "broker/storage/lane_state.h"
 #include "broker/storage/log_store.h"
@@ -29,6 +30,7 @@ class CommitThread {
     size_t max_cycle_bytes = size_t{8} << 20;
     size_t max_record_bytes = size_t{16} << 20;
     size_t write_buffer_bytes = size_t{64} << 20;
+    MonoNanos longest_poll = 0;  // before the thread sleeps; see IdlePoll
   };
   // What the thread tells; all are called on it, and must not block.
   struct Hooks {
@@ -90,6 +92,8 @@ class CommitThread {
   };
 
   bool Push(Op op);
+  // After something was put under mu_.
+  void Wake();
   void Run();
   // Handles ops from `begin` on, returns how many.
   size_t Cycle(std::vector<Op>& ops, size_t begin);
@@ -122,6 +126,7 @@ class CommitThread {
   Histogram sync_seconds_{kSecondsBounds};  // guarded by histograms_mu_
   Histogram commit_records_{kCountBounds};  // guarded by histograms_mu_
 
+  std::atomic<bool> roused_{false};  // there is something under mu_, or there was
   mutable std::mutex mu_;
   std::condition_variable wake_;
   std::vector<Op> queue_;                                         // guarded by mu_
@@ -135,6 +140,7 @@ class CommitThread {
   // The thread's own.
   rocksdb::WriteBatch batch_;
   Epoch last_epoch_;
+  IdlePoll idle_poll_;
   uint64_t cycle_ = 0;
   uint64_t bytes_since_sweep_ = 0;
   std::vector<std::shared_ptr<LaneState>> trim_queue_;

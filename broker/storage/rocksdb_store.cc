@@ -120,7 +120,8 @@ class RocksDbStore::Core {
         CommitThread::Options{.max_pending_bytes = options_.max_pending_bytes,
                               .max_cycle_bytes = options_.max_cycle_bytes,
                               .max_record_bytes = options_.max_record_bytes,
-                              .write_buffer_bytes = options_.write_buffer_bytes},
+                              .write_buffer_bytes = options_.write_buffer_bytes,
+                              .longest_poll = options_.longest_poll},
         CommitThread::Hooks{
             .on_written = [this](uint64_t n) { return folder_->mark().Written(n); },
             .on_synced = [this](uint64_t n) { return folder_->mark().Synced(n, SteadyNanos()); },

@@ -46,6 +46,8 @@ struct RocksDbOptions {
   size_t max_cycle_bytes = size_t{8} << 20;
   int read_threads = 2;
   size_t max_waiting_reads = 1024;
+  // For how long the commit thread polls before it sleeps, at most; see IdlePoll.
+  MonoNanos longest_poll = 0;
   // How often the high-water mark itself is made durable; a shorter time narrows
   // what a power failure can hide of a log that was cut.
   uint64_t mark_sync_interval_ms = 1000;

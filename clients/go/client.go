@@ -90,6 +90,11 @@ func Dial(ctx context.Context, address string, opts ...DialOption) (*Client, err
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithIdleTimeout(0),
+		// What is in flight is bounded by credit; the windows only have to be no less.
+		// Windows that are set also spare the pings by which gRPC would look for them:
+		// one for each answer, and each wakes both sides once more.
+		grpc.WithInitialWindowSize(defaultMaxInFlightBytes),
+		grpc.WithInitialConnWindowSize(4 * defaultMaxInFlightBytes),
 	}
 	target := "dns:///" + address
 	if o.dialer != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -94,7 +95,7 @@ func (t *trial) latency(ctx context.Context) (measured, error) {
 			return measured{}, err
 		}
 		if n < total {
-			time.Sleep(pace.at(n) - (time.Since(epoch) - begin))
+			sleep(pace.at(n) - (time.Since(epoch) - begin))
 		}
 	}
 	if m.begin.IsZero() {
@@ -118,6 +119,16 @@ func (t *trial) waitForRoom(ctx context.Context, p Publisher) error {
 		return err
 	}
 	return t.acks.wait(ctx, func() bool { return t.sent-t.acks.count.Load() < t.window })
+}
+
+// sleep ends within a fraction of a millisecond after it should: the runtime's timers
+// may take a whole one, which would be counted as the system's latency.
+func sleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timespec := syscall.NsecToTimespec(int64(d))
+	_ = syscall.Nanosleep(&timespec, nil) // one that is interrupted is begun again
 }
 
 // pace is a schedule of messages at a fixed rate.
