@@ -5,7 +5,7 @@ source tools/dev/rocksdb.sh
 
 PACKAGES=(
   bazel-bootstrap g++ git make pkg-config protobuf-compiler protobuf-compiler-grpc
-  libprotobuf-dev libgrpc++-dev libabsl-dev librocksdb-dev libgtest-dev libgmock-dev
+  libprotobuf-dev libgrpc++-dev libabsl-dev librocksdb-dev libgtest-dev libgmock-dev libbenchmark-dev
   prometheus-cpp-dev libspdlog-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev
   clang clang-tidy clang-format libclang-rt-14-dev
 )
