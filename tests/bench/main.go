@@ -1,10 +1,13 @@
 // Bench measures Spillway: `core` against the limits of the machine it runs on, what
-// gRPC, RocksDB and the disk do by themselves; `peers` against other message brokers.
+// gRPC, RocksDB and the disk do by themselves; `peers` against other message brokers; `profile` samples the broker, `micro`
+// measures its parts.
 // docs/benchmarks.md says how.
 //
 //	bench core [--json FILE] [--quick]
 //	bench peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...]
 //	            [--runs N] [--seconds S] [--rate R] [--json FILE] [--out FOLDER]
+//	bench profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER]
+//	bench micro [--json FILE] [-- FLAGS]
 package main
 
 import (
@@ -26,7 +29,9 @@ const (
 
 var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick] | " +
 	"peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...] [--runs N] " +
-	"[--seconds S] [--rate R] [--json FILE] [--out FOLDER]")
+	"[--seconds S] [--rate R] [--json FILE] [--out FOLDER] | " +
+	"profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER] | " +
+	"micro [--json FILE] [-- FLAGS]")
 
 type options struct {
 	json  string
@@ -60,8 +65,20 @@ func dispatch(args []string) error {
 			return err
 		}
 		return runPeers(o)
+	case "profile":
+		o, err := parseProfile(args[1:])
+		if err != nil {
+			return err
+		}
+		return runProfile(o)
+	case "micro":
+		o, err := parseMicro(args[1:])
+		if err != nil {
+			return err
+		}
+		return runMicro(o)
 	default:
-		return fmt.Errorf("no benchmark %q; there are: core, peers (%w)", args[0], errUsage)
+		return fmt.Errorf("no benchmark %q; there are: core, peers, profile, micro (%w)", args[0], errUsage)
 	}
 }
 

@@ -17,7 +17,12 @@ dev_bench() {
         //tests/bench/limits:raw_rocksdb //tests/bench/limits:raw_machine)
       ;;
     peers) ;;
-    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers [ARGS], see docs/benchmarks.md" ;;
+    profile)
+      command -v perf >/dev/null || die "profile needs perf: apt-get install linux-perf"
+      programs+=(//tests/bench/core:load)
+      ;;
+    micro) programs=(//tests/bench/micro) ;;
+    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|profile|micro [ARGS], see docs/benchmarks.md" ;;
   esac
   dev_install
   [ "${kind[0]}" != --config=release ] || rocksdb_build
