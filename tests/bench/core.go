@@ -61,12 +61,13 @@ type times struct {
 type bench struct {
 	times  times
 	bin    string            // where the programs are
+	broker string            // the binary that is measured
 	folder string            // for files of our own
 	store  *spillwayd.Broker // stopped; its store's options are read
 }
 
 func newBench(quick bool) (*bench, error) {
-	b := &bench{bin: os.Getenv("SPILLWAY_BENCH_BIN"), times: times{
+	b := &bench{bin: os.Getenv("SPILLWAY_BENCH_BIN"), broker: os.Getenv("SPILLWAYD"), times: times{
 		warmup: 0.3, rate: 1, publish: 0.8, latency: 3, rocks: 0.5, machine: 0.5,
 		replayBytes: 256 << 20, spillBytes: 2<<30 + 64<<20}}
 	if quick {
@@ -217,7 +218,7 @@ func (b *bench) once() []step {
 // memory and no figure pays for what another left behind.
 func (b *bench) onBroker(ctx context.Context, tuning []spillway.TuningOption,
 	run func(p proc.Process, load func(args ...string) (result, error)) error) error {
-	broker, err := spillwayd.Start()
+	broker, err := spillwayd.StartBinary(b.broker)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Bench measures Spillway: `core` against the limits of the machine it runs on, what
 // gRPC, RocksDB and the disk do by themselves; `peers` against other message brokers; `profile` samples the broker, `micro`
-// measures its parts.
+// measures its parts, `gate` holds it against another commit.
 // docs/benchmarks.md says how.
 //
 //	bench core [--json FILE] [--quick]
@@ -8,6 +8,7 @@
 //	            [--runs N] [--seconds S] [--rate R] [--json FILE] [--out FOLDER]
 //	bench profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER]
 //	bench micro [--json FILE] [-- FLAGS]
+//	bench gate [--json FILE]
 package main
 
 import (
@@ -31,7 +32,7 @@ var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick] | " +
 	"peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...] [--runs N] " +
 	"[--seconds S] [--rate R] [--json FILE] [--out FOLDER] | " +
 	"profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER] | " +
-	"micro [--json FILE] [-- FLAGS]")
+	"micro [--json FILE] [-- FLAGS] | gate [--base REV] [--json FILE]")
 
 type options struct {
 	json  string
@@ -77,8 +78,14 @@ func dispatch(args []string) error {
 			return err
 		}
 		return runMicro(o)
+	case "gate":
+		o, err := parseGate(args[1:])
+		if err != nil {
+			return err
+		}
+		return runGate(o)
 	default:
-		return fmt.Errorf("no benchmark %q; there are: core, peers, profile, micro (%w)", args[0], errUsage)
+		return fmt.Errorf("no benchmark %q; there are: core, peers, profile, micro, gate (%w)", args[0], errUsage)
 	}
 }
 

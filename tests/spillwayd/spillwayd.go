@@ -28,9 +28,13 @@ type Broker struct {
 }
 
 // Start runs the binary on a temporary folder and free ports, and returns once it
-// listens. The binary is named by SPILLWAYD, or is bazel-bin's.
+// listens. The binary is named by SPILLWAYD.
 func Start(args ...string) (*Broker, error) {
-	binary := os.Getenv("SPILLWAYD")
+	return StartBinary(os.Getenv("SPILLWAYD"), args...)
+}
+
+// StartBinary is Start of another binary.
+func StartBinary(binary string, args ...string) (*Broker, error) {
 	if binary == "" {
 		return nil, errors.New("SPILLWAYD must name the broker's binary")
 	}

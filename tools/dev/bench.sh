@@ -3,6 +3,7 @@
 # them, the programs of `./dev build --release`.
 
 source tools/dev/build.sh
+source tools/dev/gate.sh
 
 dev_bench() {
   local programs=(//broker/server:spillwayd) kind=(--compilation_mode=opt) bin=$root/bazel-bin
@@ -22,12 +23,18 @@ dev_bench() {
       programs+=(//tests/bench/core:load)
       ;;
     micro) programs=(//tests/bench/micro) ;;
-    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|profile|micro [ARGS], see docs/benchmarks.md" ;;
+    gate)
+      programs+=(//tests/bench/core:load)
+      gate_arguments "$@"
+      set -- "${gate_rest[@]}"
+      ;;
+    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|profile|micro|gate [ARGS], see docs/benchmarks.md" ;;
   esac
   dev_install
   [ "${kind[0]}" != --config=release ] || rocksdb_build
   bazel build "${kind[@]}" "${programs[@]}"
   export SPILLWAYD=$bin/broker/server/spillwayd SPILLWAY_BENCH_BIN=$bin/tests/bench
+  [ "$1" != gate ] || gate_build "${kind[@]}"
   cd "$OLDPWD" || exit # where ./dev was called: what FILE is relative to
   exec "$root/tests/bench/run.sh" "$@"
 }

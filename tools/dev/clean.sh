@@ -8,7 +8,9 @@ dev_clean() {
     *) die "clean: no option '$1'" ;;
   esac
   bazel clean
+  [ ! -d "$state/gate" ] || (cd "$state/gate" && bazel clean --expunge)
   rm -rf "$state" compile_commands.json clients/rust/target
+  git worktree prune
   if [ "${1:-}" = --all ]; then
     rm -rf "$cache"
   elif [ -d "$cache" ]; then
