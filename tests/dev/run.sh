@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What ./dev counts as passed and failed.
+# What ./dev counts as passed and failed, and what it compares with.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 root=$(mktemp -d)
@@ -76,6 +76,9 @@ cases=$((cases + 1))
   bad=$((bad + 1))
   echo "a failing command in the middle of a step went unseen"
 }
+
+# shellcheck source=tests/dev/gate.sh
+source tests/dev/gate.sh
 
 echo "$((cases - bad)) passed, $bad failed"
 [ "$bad" -eq 0 ]
