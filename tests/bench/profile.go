@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -146,6 +147,9 @@ func runProfile(o profileOptions) error {
 	}
 	defer b.remove()
 	got, err := o.profile(ctx, b)
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
 	if err != nil {
 		return err
 	}

@@ -70,16 +70,14 @@ func parseStacks(script []byte) ([]stack, error) {
 	return out, nil
 }
 
-// rolesOf threads that share a name: the outermost function of Spillway in most of a
-// thread's stacks, such as " Shard::Run".
+// rolesOf threads, by their ids, since many have only the name of the process: the
+// outermost function of Spillway if it is the same in most of a thread's stacks, such
+// as " Shard::Run".
 func rolesOf(all []sampled) map[string]string {
-	tids := map[string]map[string]bool{}     // of each name
-	outermost := map[string]map[string]int{} // by thread: how often each was
+	seen := map[string]int{}
+	outermost := map[string]map[string]int{}
 	for _, s := range all {
-		if tids[s.name] == nil {
-			tids[s.name] = map[string]bool{}
-		}
-		tids[s.name][s.tid] = true
+		seen[s.tid]++
 		for _, frame := range slices.Backward(s.frames) {
 			if strings.HasPrefix(frame, "spillway::") {
 				if outermost[s.tid] == nil {
@@ -91,12 +89,12 @@ func rolesOf(all []sampled) map[string]string {
 		}
 	}
 	roles := map[string]string{}
-	for _, s := range all {
-		if len(tids[s.name]) > 1 && outermost[s.tid] != nil && roles[s.tid] == "" {
-			counts := outermost[s.tid]
-			most := slices.MaxFunc(slices.Sorted(maps.Keys(counts)), func(a, b string) int { return cmp.Compare(counts[a], counts[b]) })
-			parts := strings.Split(most, "::")
-			roles[s.tid] = " " + strings.Join(parts[max(0, len(parts)-2):], "::")
+	for tid, counts := range outermost {
+		for frame, count := range counts {
+			if 2*count > seen[tid] {
+				parts := strings.Split(frame, "::")
+				roles[tid] = " " + strings.Join(parts[max(0, len(parts)-2):], "::")
+			}
 		}
 	}
 	return roles

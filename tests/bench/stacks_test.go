@@ -26,6 +26,9 @@ spillwayd 12
 rocksdb:low 9 
 	          7b9c47 rocksdb::f;g (/usr/lib/librocksdb.so.7.8.3)
 
+rocksdb:low 9 
+	           18bc5 spillway::storage::TableListener::OnFlushCompleted (/bin/spillwayd)
+
 two words 7 
 	ffffffffffffffff [unknown] ([unknown])
 
@@ -41,6 +44,7 @@ func TestParseStacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `rocksdb:low;rocksdb::f:g 1
+rocksdb:low;spillway::storage::TableListener::OnFlushCompleted 1
 spillwayd CommitThread::Run;clone3;spillway::storage::CommitThread::Run;[librocksdb.so.7.8.3];__write;copy_folio (a)_[k] 1
 spillwayd Shard::Run;spillway::service::Shard::Run;spillway::wire::ScanPublish 2
 two words;[unknown] 1
