@@ -171,7 +171,7 @@ func runGate(o gateOptions) error {
 	if left := len(r.leftOut); left > 0 {
 		fmt.Printf("out of time: %d steps were left out, the first is %s\n", left, r.leftOut[0])
 	}
-	fmt.Printf("medians of %d interleaved runs of each side in %d s\n", 2*gateRounds, int(time.Since(begin).Seconds()))
+	fmt.Printf("medians of up to %d interleaved runs of each side in %d s\n", 2*gateRounds, int(time.Since(begin).Seconds()))
 	if o.json != "" {
 		if err := writeGateJSON(o, rows, r.noise); err != nil {
 			return err

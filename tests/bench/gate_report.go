@@ -36,21 +36,26 @@ func gateTable(rows []gateRow) string {
 
 // gateVerdict is what is said of all; false if this commit is to be refused.
 func gateVerdict(rows []gateRow, n noise) (string, bool) {
-	if reasons := n.reasons(); len(reasons) > 0 {
-		return "no verdict, the machine is too noisy: " + strings.Join(reasons, "; "), true
-	}
 	words := map[string][]string{}
 	for _, r := range rows {
 		words[r.word] = append(words[r.word], fmt.Sprintf("%s (%s, %s)", r.name(), r.key.tier, r.key.size))
 	}
-	var parts []string
-	for _, word := range []string{worse, better, tooNoisy, tooFew} {
-		if names := words[word]; len(names) > 0 {
-			parts = append(parts, word+": "+strings.Join(names, ", "))
+	listed := func(word string) string { return word + ": " + strings.Join(words[word], ", ") }
+	if reasons := n.reasons(); len(reasons) > 0 {
+		text := "no verdict, the machine is too noisy: " + strings.Join(reasons, "; ")
+		if len(words[worse]) > 0 {
+			text += "\n  yet beyond the noise of its runs, " + listed(worse)
 		}
+		return text, true
 	}
+	var parts []string
 	if len(words[worse]) == 0 && len(words[same])+len(words[better]) > 0 {
-		parts = append([]string{"no figure is worse than its base"}, parts...)
+		parts = append(parts, "no figure is worse than its base")
+	}
+	for _, word := range []string{worse, better, tooNoisy, tooFew} {
+		if len(words[word]) > 0 {
+			parts = append(parts, listed(word))
+		}
 	}
 	return strings.Join(parts, "\n  "), len(words[worse]) == 0
 }

@@ -51,7 +51,8 @@ func TestGateRows(t *testing.T) {
 func TestGateHasNoVerdictOnANoisyMachine(t *testing.T) {
 	n := noise{calibrations: []time.Duration{time.Second, 2 * time.Second}}
 	text, passed := gateVerdict(gateRows(measured(latency+" p99")), n)
-	if !strings.HasPrefix(text, "no verdict, the machine is too noisy: a fixed loop varied") || !passed {
+	if !strings.HasPrefix(text, "no verdict, the machine is too noisy: a fixed loop varied") || !passed ||
+		!strings.Contains(text, "yet beyond the noise of its runs, worse: latency p99 (MEMORY, 1 KiB)") {
 		t.Errorf("%v, %s", passed, text)
 	}
 }
