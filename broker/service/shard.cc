@@ -27,6 +27,9 @@ Shard::Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock,
 Shard::~Shard() = default;
 
 void Shard::Wake() {
+  poked_.store(true);
+  // Awake, it looks at poked_ before it sleeps: in this order, one of both is seen.
+  if (!asleep_.exchange(false)) return;
   const std::lock_guard lock(wake_mutex_);
   if (wake_pending_ || closed_) return;
   wake_pending_ = true;
@@ -44,12 +47,16 @@ void Shard::Stop() {
 void Shard::WakeTag::Proceed(bool) {
   const std::lock_guard lock(shard_->wake_mutex_);
   shard_->wake_pending_ = false;
-  if (!shard_->stop_wanted_ || shard_->closed_) return;
+}
+
+void Shard::StopIfWanted() {
+  const std::lock_guard lock(wake_mutex_);
+  if (!stop_wanted_ || closed_) return;
   // From here on nobody starts an operation on the queue: calls look at
   // stopping_ on this thread, wakers at closed_ under the lock.
-  shard_->closed_ = true;
-  shard_->stopping_ = true;
-  shard_->queue_->Shutdown();
+  closed_ = true;
+  stopping_ = true;
+  queue_->Shutdown();
 }
 
 void Shard::MarkDirty(Tended* tended) {
@@ -117,14 +124,18 @@ grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
   const MonoNanos idle_since = clock_->Read().mono;
   auto status = grpc::CompletionQueue::TIMEOUT;
   now_ = clock_->Read();
-  while (status == grpc::CompletionQueue::TIMEOUT && now_.mono - idle_since < idle_poll_.span()) {
+  while (status == grpc::CompletionQueue::TIMEOUT && !poked_.load() &&
+         now_.mono - idle_since < idle_poll_.span()) {
     // Whoever else wants the core gets it.
     sched_yield();
     status = queue_->AsyncNext(tag, ok, gpr_inf_past(GPR_CLOCK_MONOTONIC));
     now_ = clock_->Read();
   }
   if (status == grpc::CompletionQueue::TIMEOUT) {
-    status = queue_->AsyncNext(tag, ok, Span(std::max<MonoNanos>(0, NextDue() - now_.mono)));
+    asleep_.store(true);
+    const MonoNanos wait = poked_.load() ? 0 : std::max<MonoNanos>(0, NextDue() - now_.mono);
+    status = queue_->AsyncNext(tag, ok, Span(wait));
+    asleep_.store(false);
     now_ = clock_->Read();
   }
   const MonoNanos waited = now_.mono - idle_since;
@@ -141,6 +152,7 @@ void Shard::Run(runtime::Broker* broker) {
     void* tag = nullptr;
     bool ok = false;
     auto status = Next(&tag, &ok);
+    if (poked_.exchange(false)) StopIfWanted();
     broker_->SetNow(now_);
     for (int events = 0; status == grpc::CompletionQueue::GOT_EVENT; ++events) {
       static_cast<Tag*>(tag)->Proceed(ok);

@@ -5,6 +5,7 @@
 #include <grpcpp/completion_queue.h>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -107,6 +108,7 @@ class Shard {
     Shard* const shard_;
   };
 
+  void StopIfWanted();
   // The next event, after polling and then sleeping for it.
   grpc::CompletionQueue::NextStatus Next(void** tag, bool* ok);
   MonoNanos NextDue() const;
@@ -130,6 +132,8 @@ class Shard {
   uint64_t next_timer_ = 1;
   std::vector<Periodic> periodic_;
 
+  std::atomic<bool> poked_{false};   // Wake was called
+  std::atomic<bool> asleep_{false};  // it may not look at poked_ for long
   WakeTag wake_tag_{this};
   std::mutex wake_mutex_;
   grpc::Alarm alarm_;          // guarded by wake_mutex_
