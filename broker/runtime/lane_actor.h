@@ -56,6 +56,7 @@ class LaneActor {
   void MarkDirty() { env_->MarkDirty(this); }
   // Makes everything happen that follows from the batch's events.
   void Flush();
+  // Changes only where the lane is marked dirty.
   MonoNanos next_deadline() const;
 
   // ---- For publishers and consumers.

@@ -85,7 +85,8 @@ void LaneLog::OnRoom() {
   while (!waiting_.empty()) {
     Waiting& next = waiting_.front();
     const Err err = TryAppend(next.record, next.level);
-    if (Waits(err)) return;
+    // Also where it has to be tried again at a time.
+    if (Waits(err)) return on_room_();
     Then then = std::move(next.then);
     waiting_.pop_front();
     if (err == Err::kOk) {
