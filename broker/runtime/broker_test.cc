@@ -239,6 +239,28 @@ TEST(BrokerTest, BlockWaitsForConsumersAndSaysWhy) {
   EXPECT_TRUE(publisher->Publish({Payload(sent)}));
 }
 
+TEST(BrokerTest, ADemandThatIsMetInPartIsNotForgotten) {
+  TestBroker broker;
+  auto tuning = Tuning(pb::DURABILITY_SYNCED);
+  tuning.set_window_messages(20);
+  tuning.set_overflow(pb::OVERFLOW_POLICY_BLOCK);
+  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  auto consumer = broker.Member("q", "g");
+  // They hold all but what is kept for one who waits.
+  std::vector<std::unique_ptr<TestPublisher>> others;
+  for (int i = 0; i < 6; ++i) others.push_back(broker.Publisher("q"));
+  auto publisher = broker.Publisher("q");
+  ASSERT_FALSE(publisher->Publish({Payload(0)}));
+  publisher->handle->Demand(
+      {.waiting = {3, 300}, .next_record_bytes = 100, .returned = std::nullopt});
+  for (int sent = 0; sent < 3; ++sent) {
+    broker.Settle();
+    ASSERT_TRUE(publisher->Publish({Payload(sent)})) << "after " << sent;
+    broker.Settle();
+    consumer->AckAll();
+  }
+}
+
 TEST(BrokerTest, RejectSaysFullAndDropOldestTellsWhatIsGone) {
   TestBroker broker;
   auto tuning = Tuning(pb::DURABILITY_MEMORY);

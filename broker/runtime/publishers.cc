@@ -296,7 +296,11 @@ void PublisherSet::Plan(const credit::Pressure& pressure) {
     const Credit limit =
         granted ? ledger_.Grant(*stream->account, claim.grant, {pressure.window, pressure.held})
                 : ledger_.granted(*stream->account);
-    if (granted) stream->waiting = {};
+    if (granted) {
+      // It does not say again what it still waits for when it gets a part.
+      stream->waiting -= {std::min(stream->waiting.messages, claim.grant.messages),
+                          std::min(stream->waiting.bytes, claim.grant.bytes)};
+    }
     stream->told_reason = stream->reason;
     GrantOut out;
     out.epoch = stream->epoch;
