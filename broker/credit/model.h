@@ -243,7 +243,7 @@ class Model {
     }
     p->audit -= frame.returned - before;
     Audit("I13: returning");
-    if (p->waiting.messages == 0) p->waiting_since = now_;
+    if (p->waiting == Credit{}) p->waiting_since = now_;
     p->waiting = frame.waiting;
     p->next_record_bytes = frame.next_record_bytes;
   }
@@ -312,7 +312,7 @@ class Model {
     for (size_t i = 0; i < claims.size(); ++i) {
       const Claim& claim = claims[i];
       const Credit next{1, producers_[i].next_record_bytes};
-      const bool waits = producers_[i].waiting.messages > 0 && !next.Within(claim.outstanding);
+      const bool waits = !(producers_[i].waiting == Credit{}) && !next.Within(claim.outstanding);
       any = any || !(claim.grant == Credit{});
       if (waits && claim.grant == Credit{} && claim.reason == Reason::kNone) {
         Violate("a wait without a reason");
@@ -325,7 +325,7 @@ class Model {
     }
     for (size_t i = 0; first != nullptr && i < claims.size(); ++i) {
       const bool tie =
-          producers_[i].waiting.messages > 0 && producers_[i].waiting_since == first_since_;
+          !(producers_[i].waiting == Credit{}) && producers_[i].waiting_since == first_since_;
       if (any && first->grant == Credit{} && !tie && !(claims[i].grant == Credit{})) {
         return Violate("I15: the longest waiter was passed over");
       }

@@ -17,7 +17,8 @@ Credit Less(const Credit& a, const Credit& b) {
   return {Less(a.messages, b.messages), Less(a.bytes, b.bytes)};
 }
 
-bool Waits(const Claim& claim) { return claim.waiting.messages > 0; }
+// One that has the messages may lack bytes alone.
+bool Waits(const Claim& claim) { return !(claim.waiting == Credit{}); }
 bool Granted(const Claim& claim) { return !(claim.grant == Credit{}); }
 bool Exhausted(const Claim& claim) {
   return claim.outstanding.messages == 0 || claim.outstanding.bytes == 0;
@@ -106,7 +107,7 @@ const Claim* ServeWaiting(const Pressure& p, const Credit& share, std::span<Clai
     const Credit want = Min(claim->waiting, Less(share, claim->outstanding));
     claim->grant = need;
     // Bytes without the messages to carry them would lie idle.
-    if (want.messages > need.messages) {
+    if (want.messages > need.messages || claim->waiting.messages == 0) {
       claim->grant = Min(room->left(), {want.messages, std::max(need.bytes, want.bytes)});
     }
     room->Take(claim->grant);

@@ -69,6 +69,17 @@ TEST(WindowSharePolicy, AWaitingProducerIsServedAsSoonAsItsRecordFits) {
   EXPECT_EQ(claims[0].reason, Reason::kNone);
 }
 
+TEST(WindowSharePolicy, AProducerThatLacksBytesAloneIsServed) {
+  Pressure p = Of({1'000, 1'000}, 100);
+  std::vector<Claim> claims = {
+      {.outstanding = {10, 0}, .waiting = {0, 300}, .next_record_bytes = 30, .waiting_since = 1},
+      {.outstanding = {900, 900}}};
+  p.unspent = {910, 900};
+  Plan(p, claims);
+  EXPECT_EQ(claims[0].grant, (Credit{0, 100}));  // all that is left
+  EXPECT_EQ(claims[1].grant, (Credit{}));
+}
+
 TEST(WindowSharePolicy, SmallProducersDoNotStarveALargeRecord) {
   Pressure p = Of({1'000, 1'000}, 900);
   p.held = {10, 500};

@@ -188,7 +188,7 @@ void PublisherSet::Demand(PublisherStream& stream, const DemandIn& demand) {
                                               " bytes (max_message_bytes)"),
                                  most, demand.next_record_bytes));
   }
-  if (stream.waiting.messages == 0) stream.waiting_since = lane_->env().now.mono;
+  if (stream.waiting == Credit{}) stream.waiting_since = lane_->env().now.mono;
   stream.waiting = demand.waiting;
   stream.next_record_bytes = demand.next_record_bytes;
 }
