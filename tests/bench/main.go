@@ -1,6 +1,7 @@
 // Bench measures Spillway: `core` against the limits of the machine it runs on, what
-// gRPC, RocksDB and the disk do by themselves; `peers` against other message brokers; `profile` samples the broker, `micro`
-// measures its parts, `gate` holds it against another commit.
+// gRPC, RocksDB and the disk do by themselves; `peers` against other message brokers;
+// `scale` what many queues, connections and bytes on disk cost. `profile` samples the
+// broker, `micro` measures its parts, `gate` holds it against another commit.
 // docs/benchmarks.md says how.
 //
 //	bench core [--json FILE] [--quick]
@@ -9,6 +10,7 @@
 //	bench profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER]
 //	bench micro [--json FILE] [-- FLAGS]
 //	bench gate [--json FILE]
+//	bench scale [--workloads W,...] [--quick] [--json FILE] [--out FOLDER]
 package main
 
 import (
@@ -32,6 +34,7 @@ var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick] | " +
 	"peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...] [--runs N] " +
 	"[--seconds S] [--rate R] [--json FILE] [--out FOLDER] | " +
 	"profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER] | " +
+	"scale [--workloads W,...] [--quick] [--json FILE] [--out FOLDER] | " +
 	"micro [--json FILE] [-- FLAGS] | gate [--base REV] [--json FILE]")
 
 type options struct {
@@ -84,8 +87,14 @@ func dispatch(args []string) error {
 			return err
 		}
 		return runGate(o)
+	case "scale":
+		o, err := parseScale(args[1:])
+		if err != nil {
+			return err
+		}
+		return runScale(o)
 	default:
-		return fmt.Errorf("no benchmark %q; there are: core, peers, profile, micro, gate (%w)", args[0], errUsage)
+		return fmt.Errorf("no benchmark %q; there are: core, peers, scale, profile, micro, gate (%w)", args[0], errUsage)
 	}
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The benchmarks: `core` measures Spillway against the limits of this machine, `peers`
-# against other message brokers, `gate` against another commit; `profile` samples the
-# broker, `micro` measures its parts; see docs/benchmarks.md. Called by `./dev bench`,
-# which builds the programs first.
+# against other message brokers, `scale` what many of everything cost, `gate` against
+# another commit; `profile` samples the broker, `micro` measures its parts; see
+# docs/benchmarks.md. Called by `./dev bench`, which builds the programs first.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export SPILLWAYD="${SPILLWAYD:-$root/bazel-bin/broker/server/spillwayd}"

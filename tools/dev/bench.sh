@@ -28,7 +28,11 @@ dev_bench() {
       gate_arguments "$@"
       set -- "${gate_rest[@]}"
       ;;
-    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|profile|micro|gate [ARGS], see docs/benchmarks.md" ;;
+    scale)
+      programs+=(//tests/bench/core:load //tests/bench/limits:raw_rocksdb //tests/bench/scale:many
+        //tests/bench/scale:hold)
+      ;;
+    *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|scale|profile|micro|gate [ARGS], see docs/benchmarks.md" ;;
   esac
   dev_install
   [ "${kind[0]}" != --config=release ] || rocksdb_build

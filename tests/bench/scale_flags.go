@@ -1,0 +1,48 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+)
+
+// scaleOptions choose what is measured.
+type scaleOptions struct {
+	workloads []string // empty: all
+	quick     bool
+	json, out string
+}
+
+func parseScale(args []string) (scaleOptions, error) {
+	var o scaleOptions
+	flags := flag.NewFlagSet("bench scale", flag.ContinueOnError)
+	flags.SetOutput(nullWriter{})
+	workloads := flags.String("workloads", "", "")
+	flags.BoolVar(&o.quick, "quick", false, "")
+	flags.StringVar(&o.json, "json", "", "")
+	flags.StringVar(&o.out, "out", "", "")
+	if err := flags.Parse(args); err != nil {
+		return o, fmt.Errorf("%v (%w)", err, errUsage)
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("what is %q? (%w)", flags.Arg(0), errUsage)
+	}
+	o.workloads = listed(*workloads)
+	return o, nil
+}
+
+// scaleSizes are how long loads measure, in seconds, and how much is kept or spilled.
+type scaleSizes struct {
+	warmup, rate, latency float64
+	spilled, kept, cold   int // bytes of payloads
+	rounds                int // of all steps
+	repeats               int // within those that need a folder that takes long to fill
+}
+
+func sizesOf(quick bool) scaleSizes {
+	if quick {
+		return scaleSizes{warmup: 1, rate: 2, latency: 3, spilled: 1e9, kept: 2e9, cold: 512 << 20,
+			rounds: 1, repeats: 1}
+	}
+	return scaleSizes{warmup: 1.5, rate: 3, latency: 6, spilled: 10e9, kept: 20e9, cold: 2 << 30,
+		rounds: 3, repeats: 3}
+}
