@@ -40,9 +40,9 @@ type scaleSizes struct {
 
 func sizesOf(quick bool) scaleSizes {
 	if quick {
-		return scaleSizes{warmup: 1, rate: 2, latency: 3, spilled: 1e9, kept: 2e9, cold: 512 << 20,
+		return scaleSizes{warmup: 1, rate: 2, latency: 3, spilled: 1 << 30, kept: 2 << 30, cold: 512 << 20,
 			rounds: 1, repeats: 1}
 	}
-	return scaleSizes{warmup: 1.5, rate: 3, latency: 6, spilled: 10e9, kept: 20e9, cold: 2 << 30,
+	return scaleSizes{warmup: 1.5, rate: 3, latency: 6, spilled: 10 << 30, kept: 20 << 30, cold: 2 << 30,
 		rounds: 3, repeats: 3}
 }
