@@ -17,7 +17,9 @@ const (
 // kept is the tuning of a queue that keeps everything.
 func kept() []spillway.TuningOption {
 	return []spillway.TuningOption{spillway.SetDurability(persisted.durability),
-		spillway.SetRetention(spillway.Limits), spillway.SetRetentionBytes(1 << 40)}
+		spillway.SetRetention(spillway.Limits), spillway.SetRetentionBytes(1 << 40),
+		// Without a group, nothing is settled.
+		spillway.SetDiskQuotaBytes(1 << 40)}
 }
 
 // start is how long the broker takes from its exec until it serves, with much in its
