@@ -49,8 +49,11 @@ bool Waits(Err err) { return err == Err::kOverloaded || err == Err::kUnavailable
 
 bool LaneLog::AppendData(const storage::Record& record, Level level, MonoNanos now) {
   if (!waiting_.empty() || owner_ == nullptr) return false;
+  const size_t bytes = record.body_bytes();
+  if (data_bytes_ > 0 && data_bytes_ + bytes > kMostOnTheWay) return false;
   if (TryAppend(record, level) != Err::kOk) return false;
-  outstanding_.push_back({.data = true, .at = now, .then = nullptr});
+  data_bytes_ += bytes;
+  outstanding_.push_back({.data = true, .bytes = bytes, .at = now, .then = nullptr});
   return true;
 }
 
@@ -110,6 +113,7 @@ void LaneLog::OnCompleted(Err err, Position position) {
   outstanding_.pop_front();
   if (err != Err::kOk && !error_) error_ = err;
   if (done.data) {
+    data_bytes_ -= done.bytes;
     on_data_(err, position, done.at);
   } else if (done.then) {
     done.then(err, position);

@@ -33,8 +33,9 @@ class LaneLog final : public CompletionTarget {
   bool attached() const { return owner_ != nullptr; }
   storage::Epoch epoch() const { return owner_ ? owner_->epoch() : 0; }
 
-  // False: not now. on_room will be called when there is room; a store that is
-  // unavailable is asked again by Retry; an error ends in `error()`.
+  // False: not now. on_room will be called when there is room, or on_data when less is
+  // on the way; a store that is unavailable is asked again by Retry; an error ends in
+  // `error()`.
   bool AppendData(const storage::Record& record, storage::Level level, MonoNanos now);
   // `then` runs in a later batch, never inside the call; it may be null.
   void AppendControl(storage::Record record, storage::Level level, Then then);
@@ -54,9 +55,14 @@ class LaneLog final : public CompletionTarget {
 
   void OnCompleted(storage::Err err, storage::Position position) override;
 
+  // The store writes what all lanes give it in the order that it came. A lane that
+  // gives more than keeps it busy only makes the others wait.
+  static constexpr size_t kMostOnTheWay = size_t{4} << 20;
+
  private:
   struct Outstanding {
     bool data = false;
+    size_t bytes = 0;
     MonoNanos at = 0;
     Then then;
   };
@@ -74,6 +80,7 @@ class LaneLog final : public CompletionTarget {
   const std::function<void()> on_room_;
   std::unique_ptr<storage::Owner> owner_;
   std::deque<Outstanding> outstanding_;
+  size_t data_bytes_ = 0;  // of what is outstanding
   std::deque<Waiting> waiting_;
   bool asked_for_room_ = false;
   bool unavailable_ = false;
