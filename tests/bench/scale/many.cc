@@ -154,9 +154,9 @@ class Load {
   std::optional<std::string> failure_;  // guarded by mu_
 };
 
-int Run(const Options& options) {
+// The load is not to be destroyed after it: it goes on.
+int Run(const Options& options, Load& load) {
   const uint64_t begin = MonotonicNanos();
-  Load load(options);
   if (const auto failure = load.Open()) return Fail(*failure);
   const uint64_t opened = MonotonicNanos();
   for (uint32_t i = 0; i < std::min(kPumps, options.pairs); ++i) {
@@ -197,6 +197,7 @@ int main(int argc, char** argv) {
   app.add_option("--warmup", options.warmup_seconds, "Seconds");
   app.add_option("--seconds", options.seconds);
   CLI11_PARSE(app, argc, argv);
+  spillway::bench::Load load(options);
   // Thousands of streams are not closed one by one: the broker is thrown away.
-  std::_Exit(spillway::bench::Run(options));
+  std::_Exit(spillway::bench::Run(options, load));
 }
