@@ -23,7 +23,6 @@ const (
 
 	baseSystem = "base"
 	thisSystem = "this"
-	cpuUnit    = "seconds/million"
 )
 
 type gateOptions struct {

@@ -5,8 +5,9 @@
 // docs/benchmarks.md says how.
 //
 //	bench core [--json FILE] [--quick]
-//	bench peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...]
-//	            [--runs N] [--seconds S] [--rate R] [--json FILE] [--out FOLDER]
+//	bench peers [--systems A,...] [--clients C,...] [--workloads W,...] [--tiers T,...]
+//	            [--sizes S,...] [--runs N] [--seconds S] [--rate R] [--backlog B]
+//	            [--json FILE] [--out FOLDER]
 //	bench profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER]
 //	bench micro [--json FILE] [-- FLAGS]
 //	bench gate [--json FILE]
@@ -31,8 +32,8 @@ const (
 )
 
 var errUsage = errors.New("usage: ./dev bench core [--json FILE] [--quick] | " +
-	"peers [--systems A,...] [--workloads W,...] [--tiers T,...] [--sizes S,...] [--runs N] " +
-	"[--seconds S] [--rate R] [--json FILE] [--out FOLDER] | " +
+	"peers [--systems A,...] [--clients go,cpp,rust] [--workloads W,...] [--tiers T,...] [--sizes S,...] " +
+	"[--runs N] [--seconds S] [--rate R] [--backlog B] [--json FILE] [--out FOLDER] | " +
 	"profile [--load L] [--size S] [--batch N] [--tier T] [--seconds S] [--out FOLDER] | " +
 	"scale [--workloads W,...] [--quick] [--json FILE] [--out FOLDER] | " +
 	"micro [--json FILE] [-- FLAGS] | gate [--base REV] [--json FILE]")

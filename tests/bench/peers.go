@@ -13,37 +13,8 @@ import (
 	"time"
 )
 
-const (
-	fanOut     = "fan-out to 5 groups"
-	oneByOne   = "one at a time"
-	latencyLow = "latency at 2,000/s"
-	latencyBig = "latency at half of the best peer's peak"
-	offered    = latencyBig + ": rate"
-
-	// Of the driver, where a figure is of no system.
-	driver = "driver"
-	// What a step may write, at the rates that this machine's memory allows.
-	peersDiskNeeded = 8 << 30
-)
-
-// peersWorkload is a workload of the driver and the figures that it makes.
-type peersWorkload struct {
-	flag, load string // of ./dev bench peers, and of the driver
-	name       string
-	sized      bool // by --sizes; otherwise 1 KiB
-	timed      bool // quantiles instead of a rate
-}
-
-// End to end comes before the rate that is half of its peak.
-var peersWorkloads = []peersWorkload{
-	{"publish", "publish", publishOnly, true, false},
-	{"e2e", "e2e", endToEnd, true, false},
-	{"replay", "replay", replayWarm, true, false},
-	{"fanout", "fanout", fanOut, false, false},
-	{"single", "single", oneByOne, false, false},
-	{"latency", "latency", latencyLow, false, true},
-	{"latency-half", "latency", latencyBig, false, true},
-}
+// What a step may write, at the rates that this machine's memory allows.
+const peersDiskNeeded = 8 << 30
 
 // peers is a run of ./dev bench peers.
 type peers struct {
@@ -54,17 +25,20 @@ type peers struct {
 	systems   []peerSystem
 	workloads []peersWorkload
 	tiers     []string
-	rates     map[string]float64 // of the open loop at half of the best peer's peak, by tier
-	missing   map[key]string     // why there is no figure
+	peaks     map[key]float64 // on which rates of open loops depend: of the first round
+	missing   map[key]string  // why there is no figure
 	unknown   []string
 	log       func(line string)
 	runner    *runner
 }
 
-// peerSystem is a system that the driver has.
+// peerSystem is a system with one of its clients, as the driver has them.
 type peerSystem struct {
 	jsonSystem
-	Tiers []string `json:"tiers"`
+	System    string   `json:"system"`
+	Language  string   `json:"language"`
+	Tiers     []string `json:"tiers"`
+	Workloads []string `json:"workloads"`
 	// Why it cannot be measured.
 	broken string
 }
@@ -75,7 +49,7 @@ func runPeers(o peersOptions) error {
 	defer stop()
 	r := newRunner(ctx, os.Stderr)
 	p := &peers{options: o, program: os.Getenv("SPILLWAY_PEERS"), cache: os.Getenv("SPILLWAY_PEERS_CACHE"),
-		rates: map[string]float64{}, missing: map[key]string{}, runner: r}
+		peaks: map[key]float64{}, missing: map[key]string{}, runner: r}
 	p.log = func(line string) {
 		r.progress("")
 		fmt.Fprintln(os.Stderr, line)
@@ -117,23 +91,29 @@ func (p *peers) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names []string
+	var names, languages, loads, usual, durabilities []string
 	for _, s := range all {
-		names = append(names, s.Name)
+		names, languages = added(names, s.System), added(languages, s.Language)
 	}
 	refuse := func(chosen, unknown []string) []string {
 		p.unknown = append(p.unknown, unknown...)
 		return chosen
 	}
 	names = refuse(choose("system", p.options.systems, names))
+	languages = refuse(choose("client", p.options.clients, languages))
 	for _, s := range all {
-		if slices.Contains(names, s.Name) {
+		if slices.Contains(names, s.System) && slices.Contains(languages, s.Language) {
 			p.systems = append(p.systems, s)
 		}
 	}
-	var loads, durabilities []string
 	for _, w := range peersWorkloads {
 		loads = append(loads, w.flag)
+		if !w.optional {
+			usual = append(usual, w.flag)
+		}
+	}
+	if len(p.options.workloads) == 0 {
+		p.options.workloads = usual
 	}
 	loads = refuse(choose("workload", p.options.workloads, loads))
 	for _, w := range peersWorkloads {
@@ -159,7 +139,8 @@ func (p *peers) install(ctx context.Context) {
 	for i := range p.systems {
 		s := &p.systems[i]
 		p.runner.progress("installing " + s.Name)
-		got, err := lines[jsonSystem](ctx, nil, 20*time.Minute, p.program, "install", "--system", s.Name, "--cache", p.cache)
+		got, err := lines[jsonSystem](ctx, nil, 20*time.Minute, p.program, "install", "--system", s.System,
+			"--client", s.Language, "--cache", p.cache)
 		if err == nil && len(got) != 1 {
 			err = errors.New("the driver said nothing")
 		}
@@ -173,36 +154,12 @@ func (p *peers) install(ctx context.Context) {
 	p.runner.progress("")
 }
 
-func peersKey(w peersWorkload, tier string, size int, system string) key {
-	return key{w.name, tier, sizeText(size), system}
-}
-
-func (w peersWorkload) sizes(o peersOptions) []int {
-	if w.sized {
-		return o.sizes
-	}
-	return []int{medium.bytes}
-}
-
-// keys of the figures of a workload with a size.
-func (w peersWorkload) keys(tier string, size int, system string) []key {
-	k := peersKey(w, tier, size, system)
-	if !w.timed {
-		return []key{k}
-	}
-	var out []key
-	for _, q := range quantiles {
-		out = append(out, key{k.name + " " + q, k.tier, k.size, k.system})
-	}
-	return out
-}
-
 // each system beside the others, for each tier, workload and size.
 func (p *peers) each(do func(w peersWorkload, tier string, s *peerSystem)) {
 	for _, w := range p.workloads {
 		for _, tier := range p.tiers {
 			for i := range p.systems {
-				if s := &p.systems[i]; slices.Contains(s.Tiers, tier) {
+				if s := &p.systems[i]; s.has(w, tier) {
 					do(w, tier, s)
 				}
 			}
@@ -210,161 +167,152 @@ func (p *peers) each(do func(w peersWorkload, tier string, s *peerSystem)) {
 	}
 }
 
+func (s *peerSystem) has(w peersWorkload, tier string) bool {
+	return slices.Contains(s.Tiers, tier) && slices.Contains(s.Workloads, w.load) && !(w.onDisk && tier == "MEMORY")
+}
+
 // specs in the order of the table: what is compared stands together.
 func (p *peers) specs() []spec {
 	var out []spec
 	for _, w := range p.workloads {
 		for _, tier := range p.tiers {
-			for _, size := range w.sizes(p.options) {
-				unit := perSecond
-				if w.timed {
-					unit = micros
-				}
-				for q := range w.keys(tier, size, "") {
+			for _, t := range w.trials(p.options) {
+				for i := range w.keys(t, tier, "") {
 					for _, s := range p.systems {
-						if slices.Contains(s.Tiers, tier) {
-							k := w.keys(tier, size, s.Name)[q]
-							out = append(out, spec{key: k, unit: unit})
+						if s.has(w, tier) {
+							out = append(out, spec{key: w.keys(t, tier, s.Name)[i], unit: w.unit})
 						}
 					}
 				}
-			}
-			if w.name == latencyBig {
-				out = append(out, spec{key: offeredKey(tier), unit: perSecond})
+				out = append(out, p.offered(w, t, tier)...)
 			}
 		}
 	}
 	return out
 }
 
-func offeredKey(tier string) key { return key{offered, tier, medium.keySize(), driver} }
-
-func (s shape) keySize() string { return sizeText(s.bytes) }
+// offered are the rates of a trial that depend on what was measured before.
+func (p *peers) offered(w peersWorkload, t peersTrial, tier string) []spec {
+	var out []spec
+	for _, s := range p.systems {
+		k, depends := w.offeredKey(t, tier, s.Name)
+		if depends && s.has(w, tier) && !slices.ContainsFunc(out, func(o spec) bool { return o.key == k }) {
+			out = append(out, spec{key: k, unit: perSecond})
+		}
+	}
+	return out
+}
 
 // steps of a round: one system at a time, and all systems by turns.
 func (p *peers) steps() []step {
 	var out []step
 	p.each(func(w peersWorkload, tier string, s *peerSystem) {
 		if s.broken != "" {
-			for _, size := range w.sizes(p.options) {
-				p.miss(w, tier, size, s.Name, s.broken)
-			}
+			p.miss(w, w.trials(p.options), tier, s.Name, s.broken)
 			return
 		}
-		out = append(out, p.step(w, tier, s.Name))
+		out = append(out, p.step(w, tier, s))
 	})
 	return out
 }
 
-func (p *peers) miss(w peersWorkload, tier string, size int, system, reason string) {
-	for _, k := range w.keys(tier, size, system) {
-		p.missing[k] = reason
+func (p *peers) miss(w peersWorkload, trials []peersTrial, tier, system, reason string) {
+	for _, t := range trials {
+		for _, k := range w.keys(t, tier, system) {
+			p.missing[k] = reason
+		}
 	}
 }
 
-// step measures all sizes on one server.
-func (p *peers) step(w peersWorkload, tier, system string) step {
-	sizes := w.sizes(p.options)
-	name := fmt.Sprintf("%s, %s, %s", w.name, tier, system)
+// step makes all trials on one server.
+func (p *peers) step(w peersWorkload, tier string, s *peerSystem) step {
+	trials := w.trials(p.options)
+	name := fmt.Sprintf("%s, %s, %s", w.name, tier, s.Name)
 	missAll := func(reason string) error {
-		for _, size := range sizes {
-			p.miss(w, tier, size, system, reason)
-		}
+		p.miss(w, trials, tier, s.Name, reason)
 		return errors.New(reason)
 	}
-	return step{name: name, seconds: 4 + float64(len(sizes))*(p.options.warmup+p.options.seconds+1),
+	return step{name: name, seconds: 4 + float64(len(trials))*(p.options.warmup+p.options.seconds+1),
 		run: func(ctx context.Context) (map[key]sample, error) {
-			if err := roomFor(p.folder, peersDiskNeeded); err != nil {
+			if err := roomFor(p.folder, peersDiskNeeded+uint64(p.options.backlog)); err != nil {
 				return nil, missAll("too little disk: " + err.Error())
 			}
-			rate := float64(latencyRate)
-			if w.name == latencyBig {
-				if rate = p.rateOf(tier); rate == 0 {
-					return nil, missAll("no rate: end to end of a peer at 1 KiB has to be measured before, or --rate given")
-				}
+			rates, err := p.rates(w, trials, tier, s.Name)
+			if err != nil {
+				return nil, missAll(err.Error())
 			}
-			got, err := p.drive(ctx, w, tier, system, sizes, rate)
+			got, err := p.drive(ctx, w, tier, s, trials, rates)
+			if len(got) == 0 && err != nil {
+				return nil, missAll(err.Error())
+			}
 			out := map[key]sample{}
-			for _, r := range got {
-				if r.Error != "" {
-					p.miss(w, tier, r.Size, system, r.Error)
-					p.log(fmt.Sprintf("%s, %s: %s", name, sizeText(r.Size), r.Error))
+			for i, t := range trials[:min(len(got), len(trials))] {
+				if reason := got[i].Error; reason != "" {
+					p.miss(w, []peersTrial{t}, tier, s.Name, reason)
+					p.log(fmt.Sprintf("%s, %s: %s", name, sizeText(t.size), reason))
 					continue
 				}
-				for i, k := range w.keys(tier, r.Size, system) {
-					out[k] = r.sample(w, i)
+				for part, k := range w.keys(t, tier, s.Name) {
+					out[k] = got[i].sample(w, part)
+				}
+				if k, depends := w.offeredKey(t, tier, s.Name); depends {
+					out[k] = sample{value: rates[i]}
 				}
 			}
-			if w.name == latencyBig {
-				out[offeredKey(tier)] = sample{value: rate}
-			}
-			switch {
-			case err == nil:
-			case len(got) == 0:
-				return nil, missAll(err.Error())
-			default: // what came before it ended stays
-				for _, size := range sizes[min(len(got), len(sizes)):] {
-					p.miss(w, tier, size, system, err.Error())
-				}
+			if err != nil { // what came before it ended stays
+				p.miss(w, trials[min(len(got), len(trials)):], tier, s.Name, err.Error())
 				p.log(fmt.Sprintf("%s: %v", name, err))
 			}
 			return out, nil
 		}}
 }
 
-// rateOf the open loop of a tier, the same in all rounds: half of what the best peer
-// reached end to end in the first.
-func (p *peers) rateOf(tier string) float64 {
-	if p.options.rate > 0 {
-		return p.options.rate
-	}
-	if p.rates[tier] == 0 {
-		best := 0.0
-		for k, samples := range p.runner.samples {
-			if k.name == endToEnd && k.tier == tier && k.size == medium.keySize() && k.system != system {
-				best = max(best, median(column(samples, func(s sample) float64 { return s.value })))
-			}
-		}
-		p.rates[tier] = best / 2
-	}
-	return p.rates[tier]
-}
-
 // peerResult is a line of the driver.
 type peerResult struct {
 	result
-	Size  int     `json:"size"`
-	CPU   float64 `json:"cpu_seconds_per_million"`
-	RSS   float64 `json:"rss_bytes"`
-	Error string  `json:"error"`
+	Size      int       `json:"size"`
+	CPU       float64   `json:"cpu_seconds_per_million"`
+	ClientCPU float64   `json:"client_cpu_seconds_per_million"`
+	RSS       float64   `json:"rss_bytes"`
+	Values    []float64 `json:"values"`
+	Error     string    `json:"error"`
 }
 
-// sample of the figure with this place among the workload's.
-func (r peerResult) sample(w peersWorkload, i int) sample {
-	s := sample{value: r.rate(), cpu: r.CPU, rss: r.RSS}
-	if w.timed {
-		s.value = r.quantile(quantiles[i])
+// sample of the figure with this place among the workload's parts.
+func (r peerResult) sample(w peersWorkload, part int) sample {
+	s := sample{value: r.rate(), cpu: r.CPU, clientCPU: r.ClientCPU, rss: r.RSS}
+	switch {
+	case w.unit == micros:
+		s.value = r.quantile(quantiles[part])
+	case part < len(r.Values):
+		s.value = r.Values[part]
 	}
 	return s
 }
 
 // drive runs the driver for one step; what it leaves behind is removed.
-func (p *peers) drive(ctx context.Context, w peersWorkload, tier, system string, sizes []int,
-	rate float64) ([]peerResult, error) {
+func (p *peers) drive(ctx context.Context, w peersWorkload, tier string, s *peerSystem, trials []peersTrial,
+	rates []float64) ([]peerResult, error) {
 	folder := filepath.Join(p.folder, "step")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	var texts []string
-	for _, size := range sizes {
-		texts = append(texts, fmt.Sprint(size))
+	// The driver makes each rate with each size; only one of both is ever more than one.
+	var sizes, speeds []string
+	for i, t := range trials {
+		sizes = added(sizes, fmt.Sprint(t.size))
+		speeds = added(speeds, fmt.Sprintf("%.0f", rates[i]))
 	}
 	// The start of a server and the drain of what it holds may each take a minute or two.
-	within := 3*time.Minute + time.Duration(len(sizes))*(3*time.Minute+
+	within := 3*time.Minute + time.Duration(len(trials))*(3*time.Minute+
 		time.Duration((p.options.warmup+p.options.seconds)*float64(time.Second)))
-	return lines[peerResult](ctx, []string{"TMPDIR=" + folder}, within, p.program, "run", "--system", system,
-		"--tier", tier, "--workload", w.load, "--cache", p.cache, "--folder", folder,
-		"--sizes", strings.Join(texts, ","), "--warmup", seconds(p.options.warmup),
-		"--seconds", seconds(p.options.seconds), "--rate", fmt.Sprintf("%.0f", rate))
+	if w.load == "drain" {
+		within += 20 * time.Minute // a backlog is as large as was asked for
+	}
+	return lines[peerResult](ctx, []string{"TMPDIR=" + folder}, within, p.program, "run", "--system", s.System,
+		"--client", s.Language, "--tier", tier, "--workload", w.load, "--cache", p.cache, "--folder", folder,
+		"--sizes", strings.Join(sizes, ","), "--warmup", seconds(p.options.warmup),
+		"--seconds", seconds(p.options.seconds), "--rates", strings.Join(speeds, ","),
+		"--backlog", fmt.Sprint(p.options.backlog))
 }

@@ -67,32 +67,57 @@ func (p *peers) write(figures []figure, missing []jsonMissing) error {
 }
 
 // compare gives Spillway's figures their ratio to the best of the others: the highest
-// rate, or the lowest time.
+// rate, or the lowest time; of clients in Go to those in Go, of C++ and Rust to C. What
+// is not of a Go client gets the ratio to that of the same system, too.
 func compare(figures []figure) []figure {
-	best := map[key]figure{}
+	best, there := map[key]figure{}, map[key]figure{}
 	for _, f := range figures {
-		if f.system == system || f.system == driver || f.value == 0 {
+		there[f.key] = f
+		if ours(f.system) || f.system == driver || f.value == 0 {
 			continue
 		}
-		k := withoutSystem(f.key)
-		b, there := best[k]
-		if better := f.value > b.value; !there || better != (f.unit == micros) {
+		k := comparedKey(f.key)
+		b, found := best[k]
+		if better := f.value > b.value; !found || better != (f.unit == micros) {
 			best[k] = f
 		}
 	}
 	for i := range figures {
 		f := &figures[i]
-		if b, there := best[withoutSystem(f.key)]; there && f.system == system {
+		if b, found := best[comparedKey(f.key)]; found && ours(f.system) {
 			f.ratio, f.against = f.value/b.value, b.system
+		}
+		k := f.key
+		k.system = systemOf(f.system)
+		if g := there[k]; k != f.key && g.value > 0 {
+			f.toGo = f.value / g.value
 		}
 	}
 	return figures
 }
 
-func withoutSystem(k key) key {
-	k.system = ""
+// systemOf a name such as "kafka (librdkafka)".
+func systemOf(name string) string {
+	name, _, _ = strings.Cut(name, " (")
+	return name
+}
+
+func ours(name string) bool { return systemOf(name) == system }
+
+// comparedKey is the same for figures that are compared.
+func comparedKey(k key) key {
+	kind := goClients
+	if systemOf(k.system) != k.system {
+		kind = otherClients
+	}
+	k.system = kind
 	return k
 }
+
+const (
+	goClients    = "Go"
+	otherClients = "C"
+)
 
 // missingOf says why there is no figure of each spec that has none. That of a rate is
 // no figure of its own.
@@ -128,16 +153,16 @@ func peersTable(specs []spec, figures []figure, missing []jsonMissing) string {
 	}
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tSYSTEM\tVALUE\tSPREAD\tCPU s/M\tPEAK RSS\tTO THE BEST PEER")
+	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tSYSTEM\tVALUE\tSPREAD\tCPU s/M\tCLIENT\tPEAK RSS\tTO THE BEST PEER\tTO GO")
 	for _, s := range specs {
 		f, ok := there[s.key]
 		switch {
 		case ok:
 			cells := row(f)
 			fmt.Fprintln(w, strings.Join([]string{f.name, f.tier, f.size, f.system, cells[3], cells[4], cells[5],
-				cells[6], ratioText(f)}, "\t"))
+				perMillion(f.clientCPU), cells[6], ratioText(f), timesText(f.toGo)}, "\t"))
 		case gone[s.key]:
-			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system, "missing", "-", "-", "-", "-"}, "\t"))
+			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system, "missing", "-", "-", "-", "-", "-", "-"}, "\t"))
 		}
 	}
 	_ = w.Flush()
@@ -156,6 +181,13 @@ func ratioText(f figure) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f x (%s)", f.ratio, f.against)
+}
+
+func timesText(ratio float64) string {
+	if ratio == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f x", ratio)
 }
 
 // shortened keeps a reason within a line; the JSON has all of it.

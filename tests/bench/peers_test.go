@@ -13,16 +13,17 @@ import (
 )
 
 func TestParsePeers(t *testing.T) {
-	o, err := parsePeers(strings.Fields("--systems kafka,redis,kafka --tiers memory --sizes 100B,1KiB,65536 --runs 1 --out d"))
-	want := peersOptions{systems: []string{"kafka", "redis"}, tiers: []string{"MEMORY"},
-		sizes: []int{100, 1024, 65536}, runs: 1, warmup: 1, seconds: 3, out: "d"}
+	o, err := parsePeers(strings.Fields("--systems kafka,redis,kafka --tiers memory --sizes 100B,1KiB,65536 --runs 1 --clients go,cpp --backlog 512MiB --out d"))
+	want := peersOptions{systems: []string{"kafka", "redis"}, clients: []string{"go", "cpp"}, tiers: []string{"MEMORY"},
+		sizes: []int{100, 1024, 65536}, runs: 1, warmup: 1, seconds: 3, backlog: 512 << 20, out: "d"}
 	if err != nil || !reflect.DeepEqual(o, want) {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err = parsePeers(nil); err != nil || o.runs != 3 || !slices.Equal(o.sizes, []int{100, 1024, 65536}) {
+	if o, err = parsePeers(nil); err != nil || o.runs != 3 || o.backlog != 4<<30 || !slices.Equal(o.sizes, []int{100, 1024, 65536}) {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, line := range []string{"--runs 0", "--seconds 0", "--sizes 8", "--sizes 5MiB", "--sizes big", "--fast", "more"} {
+	for _, line := range []string{"--runs 0", "--seconds 0", "--sizes 8", "--sizes 5MiB", "--sizes big", "--fast", "more",
+		"--backlog 0", "--backlog much", "--backlog 9999999999GiB"} {
 		if _, err := parsePeers(strings.Fields(line)); !errors.Is(err, errUsage) {
 			t.Errorf("%q: %v", line, err)
 		}
@@ -93,14 +94,14 @@ func TestPeersTableSaysWhatIsMissing(t *testing.T) {
 	figures := comparedFigures()[:2]
 	nats := key{endToEnd, "MEMORY", "1 KiB", "nats"}
 	specs := []spec{figures[0].spec, figures[1].spec, {key: nats, unit: perSecond},
-		{key: key{endToEnd, "SYNCED", "1 KiB", "nats"}, unit: perSecond}, {key: offeredKey("MEMORY")}}
+		{key: key{endToEnd, "SYNCED", "1 KiB", "nats"}, unit: perSecond}, {key: key{system: driver}}}
 	missing := missingOf(specs, figures, map[key]string{nats: "it could not be installed: no network\nat all"})
 	want := `
-FIGURE TIER SIZE SYSTEM VALUE SPREAD CPU s/M PEAK RSS TO THE BEST PEER
-end to end MEMORY 1 KiB spillway 300 k/s 10 % - - 2.00 x (redis)
-end to end MEMORY 1 KiB redis 150 k/s 10 % - - -
-end to end MEMORY 1 KiB nats missing - - - -
-end to end SYNCED 1 KiB nats missing - - - -
+FIGURE TIER SIZE SYSTEM VALUE SPREAD CPU s/M CLIENT PEAK RSS TO THE BEST PEER TO GO
+end to end MEMORY 1 KiB spillway 300 k/s 10 % - - - 2.00 x (redis) -
+end to end MEMORY 1 KiB redis 150 k/s 10 % - - - - -
+end to end MEMORY 1 KiB nats missing - - - - - -
+end to end SYNCED 1 KiB nats missing - - - - - -
 
 missing: end to end, MEMORY, 1 KiB, nats: it could not be installed: no network
 missing: end to end, SYNCED, 1 KiB, nats: it was not measured
@@ -117,21 +118,36 @@ func testPeers(t *testing.T, script string) *peers {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	p := &peers{program: program, folder: t.TempDir(), rates: map[string]float64{}, missing: map[key]string{},
+	p := &peers{program: program, folder: t.TempDir(), peaks: map[key]float64{}, missing: map[key]string{},
 		log: func(string) {}, runner: testRunner(t.Context())}
 	p.options, _ = parsePeers(nil)
 	return p
 }
 
-const threeSystems = `echo '{"name":"spillway","tiers":["MEMORY","SYNCED"]}'
-echo '{"name":"redis","tiers":["MEMORY","SYNCED"]}'
-echo '{"name":"kafka","tiers":["SYNCED"]}'
+const threeSystems = `
+all='"publish","e2e","replay","single","latency","drain","replay-cold"'
+echo '{"name":"spillway","system":"spillway","language":"go","tiers":["MEMORY","SYNCED"],"workloads":['"$all"']}'
+echo '{"name":"redis","system":"redis","language":"go","tiers":["MEMORY","SYNCED"],"workloads":["e2e","latency"]}'
+echo '{"name":"kafka","system":"kafka","language":"go","tiers":["SYNCED"],"workloads":['"$all"']}'
+echo '{"name":"kafka (C)","system":"kafka","language":"cpp","tiers":["SYNCED"],"workloads":['"$all"']}'
 `
+
+func workloadOf(flag string) peersWorkload {
+	return peersWorkloads[slices.IndexFunc(peersWorkloads, func(w peersWorkload) bool { return w.flag == flag })]
+}
+
+func stepNames(p *peers) (names []string) {
+	for _, s := range p.steps() {
+		names = append(names, s.name)
+	}
+	return names
+}
 
 func TestPeersSteps(t *testing.T) {
 	p := testPeers(t, threeSystems)
 	p.options.workloads = []string{"e2e", "latency"}
 	p.options.tiers = []string{"MEMORY", "SYNCED", "PAPER"}
+	p.options.clients = []string{"go"}
 	if err := p.choose(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -139,10 +155,7 @@ func TestPeersSteps(t *testing.T) {
 		t.Errorf("unknown %v", p.unknown)
 	}
 	p.systems[1].broken = "it could not be installed"
-	var names []string
-	for _, s := range p.steps() {
-		names = append(names, s.name)
-	}
+	names := stepNames(p)
 	if want := []string{"end to end, MEMORY, spillway", "end to end, SYNCED, spillway", "end to end, SYNCED, kafka",
 		"latency at 2,000/s, MEMORY, spillway", "latency at 2,000/s, SYNCED, spillway",
 		"latency at 2,000/s, SYNCED, kafka"}; !slices.Equal(names, want) {
@@ -169,49 +182,132 @@ func TestPeersSteps(t *testing.T) {
 }
 
 func TestPeersStep(t *testing.T) {
-	p := testPeers(t, `echo '{"size":100,"records":3000,"seconds":1.5,"cpu_seconds_per_million":2,"rss_bytes":1000}'
+	p := testPeers(t, `echo '{"size":100,"records":3000,"seconds":1.5,"cpu_seconds_per_million":2,"client_cpu_seconds_per_million":3,"rss_bytes":1000}'
 echo '{"size":1024,"error":"5 messages came twice"}'
 echo 'it ended' >&2
 exit 1
 `)
-	e2e := peersWorkloads[1]
-	got, err := p.step(e2e, "MEMORY", "redis").run(t.Context())
+	e2e, redis := workloadOf("e2e"), &peerSystem{jsonSystem: jsonSystem{Name: "redis"}}
+	got, err := p.step(e2e, "MEMORY", redis).run(t.Context())
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	if s := got[peersKey(e2e, "MEMORY", 100, "redis")]; s.value != 2000 || s.cpu != 2 || s.rss != 1000 {
+	of := func(size string) key { return key{endToEnd, "MEMORY", size, "redis"} }
+	if s := got[of("100 B")]; s.value != 2000 || s.cpu != 2 || s.clientCPU != 3 || s.rss != 1000 {
 		t.Errorf("%+v", s)
 	}
-	for size, want := range map[int]string{1024: "5 messages came twice", 65536: "it ended"} {
-		if got := p.missing[peersKey(e2e, "MEMORY", size, "redis")]; got != want {
-			t.Errorf("%d: %q, want %q", size, got, want)
+	for size, want := range map[string]string{"1 KiB": "5 messages came twice", "64 KiB": "it ended"} {
+		if got := p.missing[of(size)]; got != want {
+			t.Errorf("%s: %q, want %q", size, got, want)
 		}
 	}
 }
 
-func TestRateOfTheOpenLoop(t *testing.T) {
+func TestRatesOfOpenLoops(t *testing.T) {
 	p := testPeers(t, "exit 1")
-	half := peersWorkloads[len(peersWorkloads)-1]
-	if _, err := p.step(half, "SYNCED", system).run(t.Context()); err == nil ||
-		!strings.Contains(p.missing[key{latencyBig + " p50", "SYNCED", "1 KiB", system}], "no rate") {
-		t.Errorf("%v, %v", err, p.missing)
+	half, own := workloadOf("latency-half"), workloadOf("latency-own")
+	rates := func(w peersWorkload, system string) []float64 {
+		got, err := p.rates(w, w.trials(p.options), "SYNCED", system)
+		if err != nil {
+			t.Errorf("%s: %v", system, err)
+		}
+		return got
+	}
+	this := &peerSystem{jsonSystem: jsonSystem{Name: system}}
+	for _, w := range []peersWorkload{half, own} {
+		name := w.keys(w.trials(p.options)[0], "SYNCED", system)[0]
+		if _, err := p.step(w, "SYNCED", this).run(t.Context()); err == nil || !strings.Contains(p.missing[name], "no rate") {
+			t.Errorf("%s: %v, %v", w.flag, err, p.missing)
+		}
 	}
 	of := func(system string, value float64) {
 		p.runner.samples[key{endToEnd, "SYNCED", "1 KiB", system}] = []sample{{value: value}}
 	}
 	of(system, 900)
+	of("spillway (C++)", 2000)
 	of("kafka", 200)
 	of("redis", 100)
-	if got := p.rateOf("SYNCED"); got != 100 {
-		t.Errorf("rate %v", got)
+	if got := rates(half, system); !slices.Equal(got, []float64{100}) {
+		t.Errorf("rates %v", got)
+	}
+	if got := rates(own, "kafka"); len(got) != 4 || !near(got[0], 20) || !near(got[3], 180) {
+		t.Errorf("rates %v", got)
 	}
 	of("kafka", 1000)
-	if got := p.rateOf("SYNCED"); got != 100 {
-		t.Errorf("the rate changed to %v", got)
+	if got := append(rates(half, system), rates(own, "kafka")[0]); !slices.Equal(got, []float64{100, 20}) {
+		t.Errorf("the rates changed to %v", got)
 	}
 	p.options.rate = 7
-	if got := p.rateOf("MEMORY"); got != 7 {
-		t.Errorf("rate %v", got)
+	if got := rates(half, system); !slices.Equal(got, []float64{7}) {
+		t.Errorf("rates %v", got)
+	}
+}
+
+func TestClientsOfSystems(t *testing.T) {
+	p := testPeers(t, threeSystems)
+	p.options.clients, p.options.workloads = []string{"cpp", "cobol"}, []string{"e2e"}
+	if err := p.choose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := stepNames(p); !slices.Equal(got, []string{"end to end, SYNCED, kafka (C)"}) {
+		t.Errorf("steps %v", got)
+	}
+	if want := []string{`no client "cobol"; there are: go, cpp`}; !slices.Equal(p.unknown, want) {
+		t.Errorf("unknown %v", p.unknown)
+	}
+}
+
+// What a system does not have is no step, and what takes long is no step by itself.
+func TestOptionalWorkloads(t *testing.T) {
+	p := testPeers(t, threeSystems)
+	p.options.workloads, p.options.clients = []string{"replay-cold", "latency-own"}, []string{"go"}
+	if err := p.choose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stepNames(p), []string{"latency, MEMORY, spillway", "latency, MEMORY, redis",
+		"latency, SYNCED, spillway", "latency, SYNCED, redis", "latency, SYNCED, kafka",
+		"replay, cold, SYNCED, spillway", "replay, cold, SYNCED, kafka"}; !slices.Equal(got, want) {
+		t.Errorf("steps %v", got)
+	}
+	// Four shares of three quantiles and a rate, for five; three sizes for two.
+	if got := p.specs(); len(got) != 4*(3+1)*5+3*2 {
+		t.Errorf("%d figures", len(got))
+	}
+	p = testPeers(t, threeSystems)
+	if err := p.choose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range p.workloads {
+		if w.optional {
+			t.Errorf("%s is there without being asked for", w.flag)
+		}
+	}
+}
+
+func TestRatiosOfOtherClients(t *testing.T) {
+	figures := compare([]figure{
+		peersFigure(endToEnd, "SYNCED", system, perSecond, 300),
+		peersFigure(endToEnd, "SYNCED", "spillway (C++)", perSecond, 600),
+		peersFigure(endToEnd, "SYNCED", "kafka", perSecond, 200),
+		peersFigure(endToEnd, "SYNCED", "kafka (librdkafka)", perSecond, 400),
+	})
+	for i, want := range []struct {
+		ratio, toGo float64
+		against     string
+	}{{1.5, 0, "kafka"}, {1.5, 2, "kafka (librdkafka)"}, {0, 0, ""}, {0, 2, ""}} {
+		f := figures[i]
+		if !near(f.ratio, want.ratio) || !near(f.toGo, want.toGo) || f.against != want.against {
+			t.Errorf("%s: %v of %q, %v to Go, want %+v", f.system, f.ratio, f.against, f.toGo, want)
+		}
+	}
+}
+
+func TestAllocationsAreNoRates(t *testing.T) {
+	w := workloadOf("allocations")
+	r := peerResult{result: result{Records: 10, Seconds: 1}, Values: []float64{0.1, 0.2}}
+	keys := w.keys(w.trials(peersOptions{})[0], "MEMORY", system)
+	if len(keys) != 2 || keys[1].name != "allocations per message, consume" || r.sample(w, 1).value != 0.2 {
+		t.Errorf("%v, %+v", keys, r.sample(w, 1))
 	}
 }
 

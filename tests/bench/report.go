@@ -77,9 +77,7 @@ func row(f figure) []string {
 	if f.runs > 1 {
 		cells[4] = fmt.Sprintf("%.0f %%", 100*f.spread)
 	}
-	if f.cpu > 0 {
-		cells[5] = fmt.Sprintf("%.2f", f.cpu)
-	}
+	cells[5] = perMillion(f.cpu)
 	if f.rss > 0 {
 		cells[6] = amount(f.rss, bytesUnit)
 	}
@@ -159,6 +157,13 @@ func memory(figures []figure) string {
 	}
 }
 
+func perMillion(cpuSeconds float64) string {
+	if cpuSeconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", cpuSeconds)
+}
+
 // jsonReport is what --json writes.
 type jsonReport struct {
 	Workload string `json:"workload"`
@@ -199,6 +204,8 @@ type jsonFigure struct {
 	// To the best figure of the other systems; null where there is none.
 	Ratio   *float64 `json:"ratio"`
 	Against string   `json:"against,omitempty"`
+	// To the figure of the system's Go client; of other clients only.
+	ToGo *float64 `json:"to_go_client,omitempty"`
 	// Null where none is known.
 	Limit     *float64 `json:"limit"`
 	LimitedBy string   `json:"limited_by,omitempty"`
@@ -207,7 +214,9 @@ type jsonFigure struct {
 	Spread    float64  `json:"spread"`
 	// Of the process that was measured; null where it was none of its own.
 	CPU *float64 `json:"cpu_seconds_per_million"`
-	RSS *float64 `json:"rss_bytes_peak"`
+	// Of the processes of the clients; of peers only.
+	ClientCPU *float64 `json:"client_cpu_seconds_per_million,omitempty"`
+	RSS       *float64 `json:"rss_bytes_peak"`
 }
 
 func report(workload string, figures []figure, n noise, quick bool) jsonReport {
@@ -220,7 +229,8 @@ func report(workload string, figures []figure, n noise, quick bool) jsonReport {
 		out.Figures = append(out.Figures, jsonFigure{
 			Name: f.name, Tier: f.tier, Size: f.size, System: f.system, Value: f.value, Unit: f.unit,
 			Ratio: known(f.ratio), Against: f.against, Limit: known(f.limit), LimitedBy: f.limitedBy, Share: known(f.share), Runs: f.runs,
-			Spread: f.spread, CPU: known(f.cpu), RSS: known(f.rss)})
+			Spread: f.spread, CPU: known(f.cpu), RSS: known(f.rss),
+			ToGo: known(f.toGo), ClientCPU: known(f.clientCPU)})
 	}
 	return out
 }

@@ -13,7 +13,7 @@ mkdir -p "$root/.dev/bin"
 (cd "$root/tests" && go build -o "$root/.dev/bin/bench" ./bench)
 if [ "${1:-}" = peers ]; then
   (cd "$root/tests/bench/peers" && go build -o "$root/.dev/bin/peers" .)
-  export SPILLWAY_PEERS="$root/.dev/bin/peers"
+  export SPILLWAY_ROOT="$root" SPILLWAY_PEERS="$root/.dev/bin/peers"
   export SPILLWAY_PEERS_CACHE="${SPILLWAY_CACHE:-$HOME/.cache/spillway}/peers"
 fi
 exec "$root/.dev/bin/bench" "$@"

@@ -24,6 +24,8 @@ type sample struct {
 	value float64
 	// CPU seconds for a million messages, and the peak of its resident bytes; 0: none.
 	cpu, rss float64
+	// CPU seconds of its clients for a million messages; 0: unknown.
+	clientCPU float64
 }
 
 // spec says what a figure is and what it is held against.
@@ -42,6 +44,7 @@ const (
 	bytesPerSecond = "bytes/s"
 	bytesUnit      = "bytes"
 	ratioUnit      = "ratio"
+	countUnit      = "1"
 )
 
 // figure is a spec with its measurements put together.
@@ -49,12 +52,14 @@ type figure struct {
 	spec
 	value, spread float64
 	cpu, rss      float64
+	clientCPU     float64
 	runs          int
 	limit         float64 // 0: none known
 	limitedBy     string
 	share         float64 // of the limit that is reached; 0: none known
 	ratio         float64 // to the best of the other systems; 0: none known
 	against       string  // which that is
+	toGo          float64 // to the same system with its Go client; 0: it is that
 }
 
 // median of some values; 0 of none.
@@ -106,7 +111,9 @@ func assemble(specs []spec, samples map[key][]sample) []figure {
 			spread: spread(column(got, func(s sample) float64 { return s.value })),
 			cpu:    median(column(got, func(s sample) float64 { return s.cpu })),
 			rss:    median(column(got, func(s sample) float64 { return s.rss })),
-			runs:   len(got),
+
+			clientCPU: median(column(got, func(s sample) float64 { return s.clientCPU })),
+			runs:      len(got),
 		}
 		f.limit, f.limitedBy = limitOf(s, values)
 		f.share = shareOf(f)

@@ -37,6 +37,9 @@ dev_bench() {
   dev_install
   [ "${kind[0]}" != --config=release ] || rocksdb_build
   bazel build "${kind[@]}" "${programs[@]}"
+  # One client less is no reason to measure nothing.
+  [ "$1" != peers ] || bazel build "${kind[@]}" //tests/bench/peers/cpp:spillway_loads ||
+    say "bench: the program of Spillway's C++ client does not build"
   export SPILLWAYD=$bin/broker/server/spillwayd SPILLWAY_BENCH_BIN=$bin/tests/bench
   [ "$1" != gate ] || gate_build "${kind[@]}"
   cd "$OLDPWD" || exit # where ./dev was called: what FILE is relative to

@@ -110,16 +110,16 @@ func tryOut(t *testing.T, f *fake, load string) (measured, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	return newTrial(f, options{load: load, warmup: 10 * time.Millisecond, seconds: 50 * time.Millisecond,
-		rate: 1000}, 100).run(ctx)
+		rate: 1000, backlog: 100_000}, 100).run(ctx)
 }
 
 func TestWorkloads(t *testing.T) {
 	for load := range workloads {
-		if load == "replay" { // fills two million messages
+		if strings.HasPrefix(load, "replay") || load == "allocations" { // they fill two million messages
 			continue
 		}
 		got, err := tryOut(t, newFake(), load)
-		if err != nil || got.Records == 0 || got.Seconds < 0.05 || got.RSS == 0 {
+		if err != nil || got.Records == 0 || got.Seconds <= 0 || got.RSS == 0 {
 			t.Errorf("%s: %+v, %v", load, got, err)
 		}
 		if timed := got.P50 > 0 && got.P99 >= got.P50 && got.P999 >= got.P99; timed != (load == "latency") {
@@ -132,6 +132,16 @@ func TestLatencyRate(t *testing.T) {
 	got, err := tryOut(t, newFake(), "latency")
 	if err != nil || got.Records != 50 {
 		t.Errorf("%v messages of 50 at 1,000/s in 50 ms, %v", got.Records, err)
+	}
+}
+
+func TestDrainReadsTheBacklog(t *testing.T) {
+	got, err := tryOut(t, newFake(), "drain")
+	if err != nil || got.Records != 1000 {
+		t.Errorf("%v of 1000 messages, %v", got.Records, err)
+	}
+	if _, err := tryOut(t, &fake{arrived: make(chan struct{}), repeat: 20}, "drain"); err == nil {
+		t.Error("a message that came twice went unseen")
 	}
 }
 

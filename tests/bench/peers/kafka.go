@@ -112,6 +112,8 @@ type kafkaServer struct {
 	address string
 }
 
+func (s *kafkaServer) Address() string { return s.address }
+
 // Warm says that the JVM should be used before it is measured, by loads of this length.
 func (s *kafkaServer) Warm() time.Duration { return 3 * time.Second }
 

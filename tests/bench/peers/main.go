@@ -4,8 +4,8 @@
 // with an empty heap, and a module of its own, because the clients are many.
 //
 //	peers systems
-//	peers install --system NAME --cache FOLDER
-//	peers run --system NAME --cache FOLDER --folder FOLDER --tier TIER --workload W --sizes B,...
+//	peers install --system NAME --client go|cpp|rust --cache FOLDER
+//	peers run --system NAME --client C --cache FOLDER --folder FOLDER --tier TIER --workload W --sizes B,...
 //	peers plot --json FILE --out FOLDER
 //
 // What it finds it prints in lines of JSON.
@@ -29,12 +29,14 @@ import (
 )
 
 type options struct {
-	command                           string
-	system, cache, folder, tier, load string
-	sizes                             []int
-	warmup, seconds                   time.Duration
-	rate                              float64
-	json, out                         string
+	command                                   string
+	system, client, cache, folder, tier, load string
+	sizes                                     []int
+	warmup, seconds                           time.Duration
+	rates                                     []float64
+	rate                                      float64 // the one of a trial
+	backlog                                   int64   // bytes
+	json, out                                 string
 }
 
 func main() {
@@ -59,6 +61,7 @@ func parse(args []string) (options, error) {
 	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.system, "system", "", "")
+	flags.StringVar(&o.client, "client", goClient, "")
 	flags.StringVar(&o.cache, "cache", "", "")
 	flags.StringVar(&o.folder, "folder", "", "")
 	flags.StringVar(&o.tier, "tier", "", "")
@@ -66,7 +69,8 @@ func parse(args []string) (options, error) {
 	sizes := flags.String("sizes", "1024", "")
 	warmup := flags.Float64("warmup", 1, "")
 	seconds := flags.Float64("seconds", 3, "")
-	flags.Float64Var(&o.rate, "rate", 2000, "")
+	rates := flags.String("rates", "2000", "")
+	flags.Int64Var(&o.backlog, "backlog", 4<<30, "")
 	flags.StringVar(&o.json, "json", "", "")
 	flags.StringVar(&o.out, "out", "", "")
 	if err := flags.Parse(args[1:]); err != nil {
@@ -79,6 +83,13 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("no size %q; from %d to %d bytes", text, payloadHeader, 4<<20)
 		}
 		o.sizes = append(o.sizes, size)
+	}
+	for text := range strings.SplitSeq(*rates, ",") {
+		rate, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(rate > 0) {
+			return o, fmt.Errorf("no rate %q", text)
+		}
+		o.rates = append(o.rates, rate)
 	}
 	return o, o.check()
 }
@@ -95,6 +106,10 @@ func (o options) check() error {
 	if system == nil {
 		return fmt.Errorf("no system %q", o.system)
 	}
+	client := clientOf(o)
+	if client == nil {
+		return fmt.Errorf("%s has no client %q", o.system, o.client)
+	}
 	if o.command == "install" {
 		return nil
 	}
@@ -103,7 +118,9 @@ func (o options) check() error {
 		return fmt.Errorf("%s has no tier %q", o.system, o.tier)
 	case workloads[o.load] == nil:
 		return fmt.Errorf("no workload %q", o.load)
-	case o.rate <= 0 || o.seconds <= 0 || o.warmup < 0:
+	case !slices.Contains(client.workloads, o.load):
+		return fmt.Errorf("%s has no workload %q", client.name, o.load)
+	case o.seconds <= 0 || o.warmup < 0 || o.backlog <= 0:
 		return errors.New("rates and times are above 0")
 	}
 	return nil
@@ -115,8 +132,11 @@ func do(ctx context.Context, o options) error {
 	switch o.command {
 	case "systems":
 		for _, s := range systems() {
-			if err := printJSON(map[string]any{"name": s.Name(), "tiers": s.Tiers()}); err != nil {
-				return err
+			for _, c := range clientsOf(s) {
+				if err := printJSON(map[string]any{"name": c.name, "system": s.Name(), "language": c.flag,
+					"tiers": s.Tiers(), "workloads": c.workloads}); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
@@ -126,7 +146,11 @@ func do(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		return printJSON(map[string]any{"version": version, "client": libraryText(system.Library())})
+		library, err := clientOf(o).install(ctx, o.cache)
+		if err != nil {
+			return err
+		}
+		return printJSON(map[string]any{"version": version, "client": library})
 	case "plot":
 		return plotFile(o.json, o.out)
 	default:

@@ -17,17 +17,25 @@ func TestParse(t *testing.T) {
 		{"plot --json f --out d", true},
 		{"install --system kafka", true},
 		{run, true},
-		{run + " --sizes 100,1024 --seconds 0.5 --rate 3000", true},
+		{run + " --sizes 100,1024 --seconds 0.5 --rates 3000,50.5", true},
 		{"", false},
 		{"all", false},
 		{"install", false},
 		{"install --system sqs", false},
+		{"install --system kafka --client cpp", true},
+		{"install --system kafka --client rust", false},
+		{"run --system spillway --tier MEMORY --client rust --workload drain --backlog 1000", true},
+		{"run --system spillway --tier MEMORY --client rust --workload fanout", false},
+		{"run --system redis --tier SYNCED --workload replay-cold", false}, // it keeps all in memory
+		{"run --system kafka --tier SYNCED --workload allocations", false},
 		{"run --system rabbitmq --tier MEMORY --workload e2e", false}, // it has no such tier
 		{"run --system redis --tier MEMORY --workload all", false},
 		{run + " --sizes 15", false},
 		{run + " --sizes 1K", false},
 		{run + " --seconds 0", false},
-		{run + " --rate 0", false},
+		{run + " --rates 0", false},
+		{run + " --rates 10,NaN", false},
+		{run + " --backlog 0", false},
 		{run + " --fast", false},
 	} {
 		if _, err := parse(strings.Fields(c.line)); (err == nil) != c.ok {
@@ -65,7 +73,18 @@ func TestSystems(t *testing.T) {
 			}
 		}
 	}
-	if len(systems()) > len(colours) {
+	names := map[string]bool{}
+	for _, s := range systems() {
+		for _, c := range clientsOf(s) {
+			names[c.name] = true
+			for _, load := range c.workloads {
+				if workloads[load] == nil {
+					t.Errorf("%s has a workload %q", c.name, load)
+				}
+			}
+		}
+	}
+	if len(names) > len(colours) {
 		t.Error("a system has no colour of its own")
 	}
 }

@@ -60,10 +60,7 @@ func (n *natsSystem) Start(ctx context.Context, tier, folder string) (Server, er
 		// synced by itself: a large window would be answered by the second.
 		s.window = 256
 	}
-	if err := process.ready(ctx, 30*time.Second, func(context.Context) error {
-		s.conn, s.admin, err = s.connect()
-		return err
-	}); err != nil {
+	if err := process.ready(ctx, 30*time.Second, s.reconnect); err != nil {
 		s.Stop()
 		return nil, err
 	}
@@ -77,6 +74,23 @@ type natsServer struct {
 	window  int
 	conn    *nats.Conn
 	admin   jetstream.JetStream
+}
+
+// Cool restarts the server, which keeps blocks of its files in memory.
+func (s *natsServer) Cool(ctx context.Context) error {
+	s.conn.Close()
+	if err := s.restart(); err != nil {
+		return err
+	}
+	if err := s.ready(ctx, mostStart, s.reconnect); err != nil {
+		return err
+	}
+	return s.child.Cool(ctx)
+}
+
+func (s *natsServer) reconnect(context.Context) (err error) {
+	s.conn, s.admin, err = s.connect()
+	return err
 }
 
 func (s *natsServer) Stop() {

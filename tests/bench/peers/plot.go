@@ -69,7 +69,7 @@ func charts(figures []bar) []*chart {
 		return c
 	}
 	for _, b := range figures {
-		if systemNamed(b.System) == nil {
+		if place(b.System) < 0 {
 			continue
 		}
 		c := find(b)
@@ -87,14 +87,22 @@ func charts(figures []bar) []*chart {
 	return out
 }
 
-// place of a system among all, which also gives it its colour.
-func place(system string) int {
-	return slices.IndexFunc(systems(), func(s System) bool { return s.Name() == system })
+// place of a system with one of its clients among all, which also gives it its colour.
+func place(name string) int {
+	var names []string
+	for _, s := range systems() {
+		for _, c := range clientsOf(s) {
+			names = append(names, c.name)
+		}
+	}
+	return slices.Index(names, name)
 }
 
 // Colours that people with a colour weakness tell apart (Okabe and Ito).
 var colours = []color.RGBA{
-	{0, 114, 178, 255}, {230, 159, 0, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
+	{0, 114, 178, 255}, {86, 180, 233, 255}, {0, 0, 0, 255}, // Spillway's clients
+	{230, 159, 0, 255}, {240, 228, 66, 255}, // Kafka's
+	{213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
 }
 
 const barWidth = 18 // points

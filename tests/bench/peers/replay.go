@@ -13,31 +13,24 @@ const (
 	mostReplays    = 20
 )
 
-// replay publishes, reads all of it once to have it in the page cache, and then again
-// and again for the time of a run. A reading counts from its first message on: opening
-// a reader is not what is measured.
-func (t *trial) replay(ctx context.Context) (measured, error) {
-	count := int64(t.topic.window(replayMessages, replayBytes))
-	if err := t.fill(ctx, count); err != nil {
-		return measured{}, err
+// replay reads all that is kept once to have it in the page cache, and then again and
+// again for the time of a run. A reading counts from its first message on: opening a
+// reader is not what is measured.
+func (t *trial) replay(ctx context.Context, count int64) (measured, error) {
+	if t.program != "" {
+		return t.native(ctx, "replay", "--count", fmt.Sprint(count))
 	}
 	l := newLedger(t.topic.size)
 	var out measured
-	var cpu float64
 	for i := range mostReplays + 1 {
-		m := startMeter(t.server)
-		took, err := t.replayOnce(ctx, l, count)
+		got, err := t.replayOnce(ctx, l, count)
 		if err != nil {
 			return out, err
 		}
 		if i == 0 {
 			continue
 		}
-		got := m.stop(count)
-		out.Records += got.Records
-		out.Seconds += took.Seconds()
-		cpu += got.CPU
-		out.CPU = cpu / float64(i)
+		out = out.plus(got)
 		if out.Seconds >= t.seconds.Seconds() {
 			break
 		}
@@ -74,8 +67,9 @@ func (t *trial) fill(ctx context.Context, count int64) error {
 }
 
 // replayOnce reads all, and says how long that took from the first message on.
-func (t *trial) replayOnce(ctx context.Context, l *ledger, count int64) (time.Duration, error) {
+func (t *trial) replayOnce(ctx context.Context, l *ledger, count int64) (measured, error) {
 	l.reset()
+	m := startMeter(t.server)
 	ctx, cancel := context.WithTimeout(ctx, mostDrain)
 	defer cancel()
 	var first, last time.Time
@@ -95,7 +89,9 @@ func (t *trial) replayOnce(ctx context.Context, l *ledger, count int64) (time.Du
 		err = fmt.Errorf("%d messages were replayed of %d within %v", n, count, mostDrain)
 	}
 	if err != nil {
-		return 0, err
+		return measured{}, err
 	}
-	return last.Sub(first), l.check(count)
+	got := m.stop(count)
+	got.Seconds = last.Sub(first).Seconds()
+	return got, l.check(count)
 }

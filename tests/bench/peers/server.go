@@ -25,24 +25,42 @@ type child struct {
 
 // startChild runs a program that ends with us, and writes what it says to a file.
 func startChild(folder string, env []string, binary string, args ...string) (*child, error) {
-	log, err := os.Create(filepath.Join(folder, filepath.Base(binary)+".log"))
+	c := &child{log: filepath.Join(folder, filepath.Base(binary)+".log")}
+	c.cmd = exec.Command(binary, args...)
+	c.cmd.Dir, c.cmd.Env = folder, append(os.Environ(), env...)
+	return c, c.start()
+}
+
+func (c *child) start() error {
+	log, err := os.Create(c.log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
-	c := &child{cmd: exec.Command(binary, args...), log: log.Name(), done: make(chan struct{})}
-	c.cmd.Stdout, c.cmd.Stderr, c.cmd.Dir = log, log, folder
-	c.cmd.Env = append(os.Environ(), env...)
+	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	go func() {
-		_ = c.cmd.Wait()
-		close(c.done)
-	}()
-	return c, nil
+	c.done = make(chan struct{})
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		_ = cmd.Wait()
+		close(done)
+	}(c.cmd, c.done)
+	return nil
 }
+
+// restart ends the process, and runs it again as it was.
+func (c *child) restart() error {
+	c.Stop()
+	again := exec.Command(c.cmd.Path, c.cmd.Args[1:]...)
+	again.Dir, again.Env = c.cmd.Dir, c.cmd.Env
+	c.cmd = again
+	return c.start()
+}
+
+// Cool is enough for servers that leave caching to the kernel.
+func (c *child) Cool(context.Context) error { return dropCache(filepath.Dir(c.log)) }
 
 func (c *child) Process() proc.Process { return proc.Process(c.cmd.Process.Pid) }
 

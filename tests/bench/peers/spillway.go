@@ -49,6 +49,18 @@ type spillwayServer struct {
 
 func (s *spillwayServer) Process() proc.Process { return proc.Process(s.broker.PID()) }
 func (s *spillwayServer) Log() string           { return s.broker.Log() }
+func (s *spillwayServer) Address() string       { return s.broker.Address() }
+
+// Cool restarts the broker, whose store has caches of its own.
+func (s *spillwayServer) Cool(context.Context) error {
+	if err := s.broker.Stop(mostStart); err != nil {
+		return err
+	}
+	if err := s.broker.Restart(); err != nil {
+		return err
+	}
+	return dropCache(s.broker.Data())
+}
 
 func (s *spillwayServer) Stop() {
 	if s.client != nil {

@@ -13,7 +13,7 @@ const (
 	tierSynced    = "SYNCED"
 )
 
-// System is a message broker with its Go client.
+// System is a message broker with its Go client; clients.go has the others.
 type System interface {
 	Name() string
 	// Tiers that it has.
@@ -69,6 +69,7 @@ const (
 	passing use = iota // published and consumed at full speed
 	filling            // published at full speed, never read
 	keeping            // published at full speed, replayed
+	holding            // published at full speed, consumed when all of it is there
 	timing             // each message is sent at once
 )
 

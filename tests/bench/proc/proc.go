@@ -52,6 +52,25 @@ func (p Process) RSSBytes() (now, peak float64) {
 	return statusBytes(string(text), "VmRSS:"), statusBytes(string(text), "VmHWM:")
 }
 
+// ReadBytes is what it has read from disks so far, not from the page cache.
+func (p Process) ReadBytes() float64 {
+	text, err := os.ReadFile(p.file("io"))
+	if err != nil {
+		return 0
+	}
+	return readBytesIn(string(text))
+}
+
+func readBytesIn(io string) float64 {
+	for line := range strings.Lines(io) {
+		if number, found := strings.CutPrefix(line, "read_bytes:"); found {
+			n, _ := strconv.ParseFloat(strings.TrimSpace(number), 64)
+			return n
+		}
+	}
+	return 0
+}
+
 // ForgetPeak lets the peak of the resident bytes start anew at what they are now.
 func (p Process) ForgetPeak() {
 	// Where the kernel does not allow it, the peak is that of the whole life.

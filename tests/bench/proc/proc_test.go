@@ -31,6 +31,15 @@ func TestStatusBytes(t *testing.T) {
 	}
 }
 
+func TestReadBytes(t *testing.T) {
+	if got := readBytesIn("rchar: 900\nread_bytes: 4096\nwrite_bytes: 7\n"); got != 4096 {
+		t.Errorf("%v bytes", got)
+	}
+	if got := readBytesIn("rchar: 900\n"); got != 0 {
+		t.Errorf("%v bytes of nothing", got)
+	}
+}
+
 func TestThisProcess(t *testing.T) {
 	if now, peak := Process(os.Getpid()).RSSBytes(); now <= 0 || peak < now {
 		t.Errorf("resident %v, peak %v", now, peak)
