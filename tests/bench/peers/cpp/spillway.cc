@@ -99,6 +99,8 @@ std::unique_ptr<Subscription> Replay(const Options& options, Reader& reader, Pro
   client::ReaderOptions read;
   read.queue = options.topic;
   read.start = client::Start::Earliest();
+  // What readers of the other clients have by default.
+  read.max_in_flight_messages = client::defaults::kReplayMessages;
   read.on_batch = Taking(reader, progress, /*settle=*/false);
   auto client = Connect(options);
   auto stream = Must(client.OpenReader(std::move(read)));

@@ -79,7 +79,7 @@ impl Progress {
         self.want_acked.store(acked, SeqCst);
         self.want_received.store(received, SeqCst);
         self.waiting.store(true, SeqCst);
-        while !self.reached() && !(stoppable && self.stopped()) && self.check().is_ok() {
+        while !(self.reached() || stoppable && self.stopped()) && self.check().is_ok() {
             self.changed.notified().await;
         }
         self.waiting.store(false, SeqCst);
