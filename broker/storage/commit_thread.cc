@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "broker/base/clock.h"
 
@@ -11,29 +12,14 @@ namespace {
 
 // What an accepted operation costs beside its body.
 constexpr size_t kOpOverheadBytes = 128;
-// A range deletion is written when this share of the write buffer can go: often
-// enough that what drains is gone before its memtable is flushed, and few enough
-// that readers do not wade through tombstones.
-constexpr size_t kTrimShare = 8;
-constexpr uint64_t kTrimEntries = 4096;
 constexpr size_t kMaxOpsPerCycle = 8192;
-
-// A guess at an entry of a lane that this process has not written to.
-constexpr uint64_t kGuessedEntryBytes = 16 << 10;
-
-uint64_t MeanEntryBytes(const LaneState& lane) {
-  return lane.appended_entries == 0 ? kGuessedEntryBytes
-                                    : lane.appended_bytes / lane.appended_entries;
-}
-
-void DropFencesBelow(std::vector<Fence>& fences, Position floor, EntryTable& table, LaneId lane,
-                     rocksdb::WriteBatch& batch) {
-  // The highest fence below the floor still decides about what is above it.
-  size_t keep = 0;
-  while (keep + 1 < fences.size() && fences[keep + 1].position <= floor) ++keep;
-  for (size_t i = 0; i < keep; ++i) table.DeleteMeta(batch, FenceKey(lane, fences[i].position));
-  fences.erase(fences.begin(), fences.begin() + static_cast<ptrdiff_t>(keep));
-}
+// What a lane may have of a cycle. A cycle ends when all of it is written, so where
+// several lanes wait, none may make it long: a little more where each cycle costs a
+// sync. One lane alone may find company while its cycle runs; only syncs make it worth
+// waiting for.
+constexpr size_t kShareBytes = size_t{256} << 10;
+constexpr size_t kSyncedShareBytes = size_t{1} << 20;
+constexpr size_t kAloneBytes = size_t{1} << 20;
 
 }  // namespace
 
@@ -196,43 +182,95 @@ void CommitThread::Wake() {
 }
 
 void CommitThread::Run() {
-  std::vector<Op> ops;
-  for (;;) {
-    ops.clear();
-    const MonoNanos idle_since = SteadyNanos();
-    while (!roused_.load(std::memory_order_acquire) &&
-           SteadyNanos() - idle_since < idle_poll_.span()) {
-      sched_yield();  // whoever else wants the core gets it
-    }
-    {
-      std::unique_lock lock(mu_);
-      wake_.wait(lock, [this] { return !queue_.empty() || attention_ || stopping_; });
-      roused_.store(false, std::memory_order_relaxed);
-      attention_ = false;
-      ops.swap(queue_);
-      if (ops.empty() && stopping_) {
-        ended_ = true;
-        return;
-      }
-    }
-    idle_poll_.Waited(SteadyNanos() - idle_since);
-    for (size_t i = 0; i < ops.size();) i += Cycle(ops, i);
+  while (Take()) {
+    Cycle();
     AfterCycle();
   }
 }
 
-size_t CommitThread::Cycle(std::vector<Op>& ops, size_t begin) {
+bool CommitThread::Take() {
+  const bool idle = pending_.empty();
+  const MonoNanos idle_since = SteadyNanos();
+  while (idle && !roused_.load(std::memory_order_acquire) &&
+         SteadyNanos() - idle_since < idle_poll_.span()) {
+    sched_yield();  // whoever else wants the core gets it
+  }
+  {
+    std::unique_lock lock(mu_);
+    wake_.wait(lock, [&] { return !idle || !queue_.empty() || attention_ || stopping_; });
+    roused_.store(false, std::memory_order_relaxed);
+    attention_ = false;
+    if (idle) {
+      pending_.swap(queue_);
+    } else {
+      std::move(queue_.begin(), queue_.end(), std::back_inserter(pending_));
+      queue_.clear();
+    }
+    if (pending_.empty() && stopping_) {
+      ended_ = true;
+      return false;
+    }
+  }
+  if (idle) idle_poll_.Waited(SteadyNanos() - idle_since);
+  return true;
+}
+
+// A lane's operations stay in order: once one of them has to wait, so do all that
+// follow, because what the lane has in this cycle does not get less, nor does a full
+// cycle get room. Who had nothing of this cycle is first in the next.
+void CommitThread::Choose() {
+  const LaneState* lane = nullptr;
+  bool several = false;
+  bool sync = false;
+  for (const Op& op : pending_) {
+    if (op.lane && lane == nullptr) lane = op.lane.get();
+    several = several || (op.lane && op.lane.get() != lane);
+    sync = sync || (op.type == OpType::kAppend && op.level == Level::kFsync);
+  }
+  size_t share = options_.max_cycle_bytes;
+  if (several) {
+    share = sync ? kSyncedShareBytes : kShareBytes;
+  } else if (!sync) {
+    share = kAloneBytes;
+  }
+  chosen_.clear();
+  waiting_.clear();
+  served_.clear();
+  size_t bytes = 0;
+  bool full = false;
+  for (Op& op : pending_) {
+    LaneState* of = op.lane.get();
+    if (of != nullptr && of->cycle != cycle_) {
+      of->cycle = cycle_;
+      of->cycle_bytes = 0;
+    }
+    const bool served = of != nullptr && of->cycle_bytes > 0;
+    full = full || chosen_.size() == kMaxOpsPerCycle ||
+           (!chosen_.empty() && bytes + op.charge > options_.max_cycle_bytes);
+    if (served && (full || of->cycle_bytes >= share)) {
+      served_.push_back(std::move(op));
+    } else if (full) {
+      waiting_.push_back(std::move(op));
+    } else {
+      bytes += op.charge;
+      if (of != nullptr) of->cycle_bytes += op.charge;
+      chosen_.push_back(std::move(op));
+    }
+  }
+  std::move(served_.begin(), served_.end(), std::back_inserter(waiting_));
+  pending_.swap(waiting_);
+  bytes_since_sweep_ += bytes;
+}
+
+void CommitThread::Cycle() {
   ++cycle_;
+  Choose();
+  std::vector<Op>& ops = chosen_;
   rocksdb::WriteBatch& batch = batch_;
   batch.Clear();  // keeps its memory
-  size_t end = begin;
-  size_t bytes = 0;
   bool sync = false;
   bool early = false;  // something need not wait for the sync
-  for (; end < ops.size() && end - begin < kMaxOpsPerCycle; ++end) {
-    Op& op = ops[end];
-    if (end > begin && bytes + op.charge > options_.max_cycle_bytes) break;
-    bytes += op.charge;
+  for (Op& op : ops) {
     if (poisoned()) {
       op.result = op.type == OpType::kCall ? Err::kOk : Err::kUnknown;
       continue;
@@ -244,14 +282,11 @@ size_t CommitThread::Cycle(std::vector<Op>& ops, size_t begin) {
       early = true;
     }
   }
-  bytes_since_sweep_ += bytes;
-  if (bytes_since_sweep_ >= options_.write_buffer_bytes / kTrimShare) SweepTrims(batch);
+  SweepTrimsIfDue(batch);
 
   const auto fail = [&] {
-    for (size_t i = begin; i < end; ++i) {
-      if (ops[i].result == Err::kOk && ops[i].type != OpType::kCall) {
-        ops[i].result = Err::kUnknown;
-      }
+    for (Op& op : ops) {
+      if (op.result == Err::kOk && op.type != OpType::kCall) op.result = Err::kUnknown;
     }
   };
   const bool two_steps = sync && early;
@@ -259,8 +294,7 @@ size_t CommitThread::Cycle(std::vector<Op>& ops, size_t begin) {
     fail();
   } else if (two_steps) {
     const uint64_t sequence = table_.latest_sequence();
-    for (size_t i = begin; i < end; ++i) {
-      Op& op = ops[i];
+    for (Op& op : ops) {
       if (!op.waits_for_sync && (!op.lane || op.lane->waiting_cycle != cycle_)) {
         Complete(op);
         op.done = nullptr;
@@ -269,10 +303,9 @@ size_t CommitThread::Cycle(std::vector<Op>& ops, size_t begin) {
     }
     if (!SyncNow(sequence)) fail();
   }
-  for (size_t i = begin; i < end; ++i) Complete(ops[i]);
+  for (Op& op : ops) Complete(op);
   for (auto& tenure : lost_) tenure->Lose(poisoned() ? Err::kUnknown : Err::kFenced);
   lost_.clear();
-  return end - begin;
 }
 
 bool CommitThread::Commit(rocksdb::WriteBatch& batch, bool sync) {
@@ -316,165 +349,6 @@ bool CommitThread::SyncNow(uint64_t sequence) {
 bool CommitThread::Note(bool ok) {
   if (!ok) Poison("the high-water mark could not be written");
   return ok;
-}
-
-void CommitThread::Stage(Op& op, rocksdb::WriteBatch& batch) {
-  if (op.tenure) {
-    op.result = op.tenure->error.load(std::memory_order_relaxed);
-    if (op.result != Err::kOk) return;
-  }
-  switch (op.type) {
-    case OpType::kAppend:
-      return StageAppend(op, batch);
-    case OpType::kTrim:
-      return StageTrim(op, batch);
-    case OpType::kFence:
-      return StageFence(op, batch);
-    case OpType::kRemove:
-      return StageRemove(op, batch);
-    case OpType::kSweep:
-      return SweepTrims(batch);
-    case OpType::kBarrier:
-    case OpType::kCall:
-      return;
-  }
-}
-
-void CommitThread::StageAppend(Op& op, rocksdb::WriteBatch& batch) {
-  LaneState& lane = *op.lane;
-  op.position = lane.next++;
-  Position& last = op.record.kind == Kind::kData ? lane.last_data : lane.last_control;
-  const EntryKey key(lane.id, op.position);
-  const EncodedHeader header = EncodeHeader(key,
-                                            {.kind = op.record.kind,
-                                             .epoch = op.tenure->epoch,
-                                             .previous = last,
-                                             .base_offset = op.record.base_offset,
-                                             .count = op.record.count},
-                                            op.record);
-  table_.Put(batch, key, header, op.record);
-  last = op.position;
-  if (op.record.kind == Kind::kData) {
-    ++lane.appended_entries;
-    lane.appended_bytes += op.charge;
-  }
-  if (op.record.kind == Kind::kSnapshot) {
-    std::lock_guard lock(lane.mu);
-    lane.record.snapshot = op.position;
-    PutLane(lane, batch);
-  }
-  appended_bytes_.fetch_add(op.record.body_bytes(), std::memory_order_relaxed);
-  if (op.level == Level::kFsync) {
-    op.waits_for_sync = true;
-    lane.waiting_cycle = cycle_;
-  }
-}
-
-// REQUIRES: lane.mu is held.
-void CommitThread::PutLane(LaneState& lane, rocksdb::WriteBatch& batch) {
-  table_.PutMeta(batch, LaneKey(lane.id), EncodeLaneRecord(lane.record));
-}
-
-void CommitThread::StageTrim(Op& op, rocksdb::WriteBatch& batch) {
-  LaneState& lane = *op.lane;
-  const Position upto = std::min(op.position, lane.next);
-  {
-    std::lock_guard lock(lane.mu);
-    if (upto <= lane.record.trimmed) return;
-    // Before the deletion can be seen: a reader that misses entries looks here.
-    lane.record.trimmed = upto;
-    if (lane.record.snapshot > 0) {
-      DropFencesBelow(lane.fences, std::min(upto, lane.record.snapshot), table_, lane.id, batch);
-    }
-    PutLane(lane, batch);
-  }
-  const uint64_t mean = MeanEntryBytes(lane);
-  const uint64_t entries = upto - lane.deleted_data;
-  if (entries >= kTrimEntries || entries * mean >= options_.write_buffer_bytes / kTrimShare) {
-    DeleteTrimmed(lane, batch);
-  } else {
-    QueueTrim(op.lane);
-  }
-  if (hooks_.on_trimmed) hooks_.on_trimmed(lane.id, upto, (upto - lane.reclaimed) * mean);
-  lane.reclaimed = upto;
-}
-
-void CommitThread::QueueTrim(const std::shared_ptr<LaneState>& lane) {
-  if (std::exchange(lane->trim_queued, true)) return;
-  trim_queue_.push_back(lane);
-}
-
-void CommitThread::DeleteTrimmed(LaneState& lane, rocksdb::WriteBatch& batch) {
-  Position data, control;
-  {
-    std::lock_guard lock(lane.mu);
-    data = lane.record.trimmed;
-    control = std::min(lane.record.trimmed, lane.record.snapshot);
-  }
-  // Disjoint ranges, aimed at the memtable that is being filled.
-  table_.Delete(batch, Family::kData, lane.id, lane.deleted_data, data);
-  table_.Delete(batch, Family::kControl, lane.id, lane.deleted_control, control);
-  lane.deleted_data = std::max(lane.deleted_data, data);
-  lane.deleted_control = std::max(lane.deleted_control, control);
-}
-
-void CommitThread::SweepTrims(rocksdb::WriteBatch& batch) {
-  bytes_since_sweep_ = 0;
-  for (auto& lane : trim_queue_) {
-    lane->trim_queued = false;
-    DeleteTrimmed(*lane, batch);
-  }
-  trim_queue_.clear();
-}
-
-void CommitThread::StageFence(Op& op, rocksdb::WriteBatch& batch) {
-  LaneState& lane = *op.lane;
-  op.waits_for_sync = true;
-  lane.waiting_cycle = cycle_;
-  op.position = lane.next++;
-  op.tenure = std::make_shared<Tenure>(op.lane, ++last_epoch_);
-  {
-    std::lock_guard lock(lane.mu);
-    lane.record.fence_epoch = op.tenure->epoch;
-    lane.record.fence_position = op.position;
-    lane.fences.push_back({op.position, op.tenure->epoch});
-    PutLane(lane, batch);
-  }
-  table_.PutMeta(batch, EpochKey(), EncodeEpoch(last_epoch_));
-  table_.PutMeta(batch, FenceKey(lane.id, op.position), EncodeEpoch(op.tenure->epoch));
-  if (lane.owner) {
-    // From here on in this very batch the old owner's entries are refused.
-    lane.owner->error.store(Err::kFenced, std::memory_order_release);
-    lost_.push_back(lane.owner);
-  }
-  lane.owner = op.tenure;
-  // What the last process trimmed may not be deleted yet.
-  if (lane.deleted_data < lane.record.trimmed) QueueTrim(op.lane);
-}
-
-void CommitThread::StageRemove(Op& op, rocksdb::WriteBatch& batch) {
-  LaneState& lane = *op.lane;
-  op.waits_for_sync = true;
-  lane.waiting_cycle = cycle_;
-  if (lane.owner) {
-    lane.owner->error.store(Err::kFenced, std::memory_order_release);
-    lost_.push_back(std::exchange(lane.owner, nullptr));
-  }
-  table_.Delete(batch, Family::kData, lane.id, 0, lane.next);
-  table_.Delete(batch, Family::kControl, lane.id, 0, lane.next);
-  table_.DeleteMeta(batch, LaneKey(lane.id));
-  if (hooks_.on_trimmed) {
-    hooks_.on_trimmed(lane.id, lane.next, (lane.next - lane.reclaimed) * MeanEntryBytes(lane));
-  }
-  std::lock_guard lock(lane.mu);
-  for (const auto& fence : lane.fences) {
-    table_.DeleteMeta(batch, FenceKey(lane.id, fence.position));
-  }
-  lane.fences.clear();
-  lane.record = {};
-  lane.next = 1;
-  lane.last_data = lane.last_control = 0;
-  lane.deleted_data = lane.deleted_control = lane.reclaimed = 0;
 }
 
 void CommitThread::Complete(Op& op) {

@@ -95,8 +95,12 @@ class CommitThread {
   // After something was put under mu_.
   void Wake();
   void Run();
-  // Handles ops from `begin` on, returns how many.
-  size_t Cycle(std::vector<Op>& ops, size_t begin);
+  // Waits until something is pending. False: the end.
+  bool Take();
+  // Takes from what is pending what the next cycle writes: in order, but no more of a
+  // lane than its share, so that nobody waits behind all that another one has.
+  void Choose();
+  void Cycle();
   void Stage(Op& op, rocksdb::WriteBatch& batch);
   void StageAppend(Op& op, rocksdb::WriteBatch& batch);
   void StageTrim(Op& op, rocksdb::WriteBatch& batch);
@@ -105,6 +109,7 @@ class CommitThread {
   void QueueTrim(const std::shared_ptr<LaneState>& lane);
   void DeleteTrimmed(LaneState& lane, rocksdb::WriteBatch& batch);
   void SweepTrims(rocksdb::WriteBatch& batch);
+  void SweepTrimsIfDue(rocksdb::WriteBatch& batch);
   void PutLane(LaneState& lane, rocksdb::WriteBatch& batch);
   void Complete(Op& op);
   bool Commit(rocksdb::WriteBatch& batch, bool sync);
@@ -138,6 +143,10 @@ class CommitThread {
   bool ended_ = false;      // guarded by mu_; the thread takes nothing more
 
   // The thread's own.
+  std::vector<Op> pending_;  // taken from queue_
+  std::vector<Op> chosen_;   // of this cycle
+  std::vector<Op> waiting_;  // for another one: of lanes that had nothing of this one,
+  std::vector<Op> served_;   // and of those that had
   rocksdb::WriteBatch batch_;
   Epoch last_epoch_;
   IdlePoll idle_poll_;

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <future>
+#include <string>
 #include <vector>
 
 #include "broker/storage/rocksdb_harness.h"
@@ -88,6 +89,44 @@ TEST(RocksDbStore, ManyPendingAppendsShareASync) {
   EXPECT_LE(after.syncs_total - before.syncs_total, 3u);
   EXPECT_LE(after.commits_total - before.commits_total, 4u);
   EXPECT_GT(after.live_bytes, 0u);
+}
+
+// A lane that has much to write does not make another one wait for all of it.
+TEST(RocksDbStore, ALaneWaitsForNoMoreThanAShareOfAnother) {
+  for (const Level level : {Level::kProcess, Level::kFsync}) {
+    RocksDbHarness h;
+    Driver drive(h);
+    Held many = drive.Acquire(kLane), one = drive.Acquire({4, 0});
+    // The thread is kept busy while all is appended.
+    std::promise<void> busy, release;
+    auto released = release.get_future().share();
+    ASSERT_EQ(many.owner->Append(MakeRecord("busy"), Level::kProcess,
+                                 [&busy, released](Err, Position) {
+                                   busy.set_value();
+                                   released.wait();
+                                 }),
+              Err::kOk);
+    busy.get_future().wait();
+    constexpr int kMany = 60;
+    std::atomic<int> written = 0, before = -1;
+    for (int i = 0; i < kMany; ++i) {
+      ASSERT_EQ(many.owner->Append(MakeRecord(std::string(64 << 10, 'm')), level,
+                                   [&, i](Err err, Position) {
+                                     EXPECT_EQ(err, Err::kOk);
+                                     EXPECT_EQ(written++, i) << "a lane's entries are in order";
+                                   }),
+                Err::kOk);
+    }
+    ASSERT_EQ(one.owner->Append(MakeRecord("one"), level,
+                                [&](Err err, Position) {
+                                  EXPECT_EQ(err, Err::kOk);
+                                  before = written.load();
+                                }),
+              Err::kOk);
+    release.set_value();
+    ASSERT_TRUE(drive.Until([&] { return written == kMany && before >= 0; }));
+    EXPECT_LE(before, level == Level::kFsync ? 16 : 5);
+  }
 }
 
 }  // namespace
