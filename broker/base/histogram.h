@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -33,6 +34,7 @@ class Histogram {
   // Of each bucket alone; the last is beyond all bounds.
   std::span<const uint64_t> counts() const { return counts_; }
   double sum() const { return sum_; }
+  uint64_t total() const { return std::accumulate(counts_.begin(), counts_.end(), uint64_t{0}); }
 
  private:
   std::span<const double> bounds_;

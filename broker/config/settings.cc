@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,8 @@ namespace spillway::config {
 namespace {
 
 using Type = Setting::Type;
+
+constexpr uint64_t kMaxShards = 64;
 
 Setting Text(std::string_view name, std::string Settings::*field, std::string_view doc,
              bool reloadable = false) {
@@ -180,6 +183,8 @@ const std::vector<Setting>& AllSettings() {
              "Connections of one peer address."),
       Number("max_streams_per_connection", &Settings::max_streams_per_connection, 1, 1'000'000,
              "Calls that one connection may have open."),
+      Number("shards", &Settings::shards, 0, kMaxShards,
+             "Threads that queues are spread over. 0: as many as there are cores."),
       Number("busy_poll_us", &Settings::busy_poll_us, 0, 10'000,
              "How long a thread without work may poll for it before it sleeps. 0: never."),
       Text("ports_file", &Settings::ports_file,
@@ -294,6 +299,11 @@ uint64_t DefaultMemoryBudgetBytes() {
     if (in >> limit && limit > 0) total = std::min(total, limit);
   }
   return total / 100 * 40;
+}
+
+size_t Shards(const Settings& settings) {
+  if (settings.shards != 0) return settings.shards;
+  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxShards);
 }
 
 }  // namespace spillway::config

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -18,9 +19,12 @@ namespace spillway::credit {
 // Counts what the pools hold. A Share is what one user of a pool holds; it gives
 // all back exactly once, when it is destroyed.
 //
-// Invariants: used_bytes() is the sum over pools, and each pool's over its shares;
-// headroom_bytes() more leave used_bytes() within 95 % of the limit.
-// Units: bytes. Thread-safety: none (one per shard).
+// Invariants: used_bytes() is the sum over pools, and each pool's over its shares, as
+// soon as no Set is under way; headroom_bytes() more of every thread leave
+// used_bytes() within 95 % of the limit, if they are taken before others are;
+// TryReserve never goes beyond that.
+// Units: bytes. Thread-safety: yes, but a Share is one thread's. The counts order
+// nothing else, so all of them are relaxed.
 class MemoryBudget {
  public:
   enum class Pool : uint8_t { kWindow, kCatchUp, kFrames };
@@ -39,29 +43,34 @@ class MemoryBudget {
   static constexpr uint64_t kStopPercent = 95;
   static constexpr uint64_t kHysteresisPoints = 10;
 
-  explicit MemoryBudget(uint64_t limit_bytes) : limit_bytes_(limit_bytes) {}
+  // `threads` promise memory at the same time.
+  explicit MemoryBudget(uint64_t limit_bytes, uint32_t threads = 1)
+      : limit_bytes_(limit_bytes), threads_(threads) {}
   MemoryBudget(const MemoryBudget&) = delete;
   MemoryBudget& operator=(const MemoryBudget&) = delete;
-  ~MemoryBudget() { assert(used_bytes_ == 0); }
+  ~MemoryBudget() { assert(used_bytes() == 0); }
 
   uint64_t limit_bytes() const { return limit_bytes_; }
-  uint64_t used_bytes() const { return used_bytes_; }
-  uint64_t used_bytes(Pool pool) const { return pools_[static_cast<size_t>(pool)]; }
-  uint64_t high_water_bytes() const { return high_water_bytes_; }
-  Level level() const { return level_; }
+  uint64_t used_bytes() const { return used_bytes_.load(kRelaxed); }
+  uint64_t used_bytes(Pool pool) const { return pools_[static_cast<size_t>(pool)].load(kRelaxed); }
+  uint64_t high_water_bytes() const { return high_water_bytes_.load(kRelaxed); }
+  Level level() const { return level_.load(kRelaxed); }
 
-  // What may still be promised. From 70 % on it is what is left to 95 %, times a
+  // What one thread may still promise: its part, since none knows what the others are
+  // about to. From 70 % on it is what is left to 95 %, times a
   // factor that falls linearly from 1 to 0 there, so that many queues slow down
   // before all of them stop. A function of what is used alone: it is continuous,
   // so it cannot flap, and what was stopped goes on with the first byte returned.
   uint64_t headroom_bytes() const {
     const uint64_t stop = Percent(kStopPercent);
     const uint64_t warn = Percent(kWarnPercent);
-    if (used_bytes_ >= stop) return 0;
-    const uint64_t left = stop - used_bytes_;
-    if (used_bytes_ <= warn) return left;
+    const uint64_t used = used_bytes();
+    if (used >= stop) return 0;
+    const uint64_t left = stop - used;
+    if (used <= warn) return left / threads_;
     return static_cast<uint64_t>(static_cast<double>(left) *
-                                 (static_cast<double>(left) / static_cast<double>(stop - warn)));
+                                 (static_cast<double>(left) / static_cast<double>(stop - warn))) /
+           threads_;
   }
 
   class Share {
@@ -86,12 +95,13 @@ class MemoryBudget {
     // read, is held; so ask first (headroom_bytes, TryReserve).
     void Set(uint64_t bytes) {
       if (budget_ == nullptr) return;
-      budget_->Move(pool_, bytes_, bytes);
+      if (bytes != bytes_) budget_->Move(pool_, bytes_, bytes);
       bytes_ = bytes;
     }
     uint64_t bytes() const { return bytes_; }
 
    private:
+    friend class MemoryBudget;
     MemoryBudget* budget_;
     Pool pool_;
     uint64_t bytes_ = 0;
@@ -100,9 +110,14 @@ class MemoryBudget {
   // A share of this much, if it keeps the process below 95 %.
   [[nodiscard]] std::optional<Share> TryReserve(Pool pool, uint64_t bytes) {
     const uint64_t stop = Percent(kStopPercent);
-    if (used_bytes_ > stop || bytes > stop - used_bytes_) return std::nullopt;
+    uint64_t used = used_bytes();
+    do {
+      if (used > stop || bytes > stop - used) return std::nullopt;
+    } while (!used_bytes_.compare_exchange_weak(used, used + bytes, kRelaxed));
+    pools_[static_cast<size_t>(pool)].fetch_add(bytes, kRelaxed);
+    Used(used + bytes);
     Share share(this, pool);
-    share.Set(bytes);
+    share.bytes_ = bytes;
     return share;
   }
 
@@ -111,30 +126,42 @@ class MemoryBudget {
     return limit_bytes_ / 100 * percent + limit_bytes_ % 100 * percent / 100;
   }
 
+  // Differences wrap around, and so do the sums.
   void Move(Pool pool, uint64_t from, uint64_t to) {
-    used_bytes_ = used_bytes_ - from + to;
-    uint64_t& held = pools_[static_cast<size_t>(pool)];
-    held = held - from + to;
-    high_water_bytes_ = std::max(high_water_bytes_, used_bytes_);
-    level_ = NextLevel();
+    pools_[static_cast<size_t>(pool)].fetch_add(to - from, kRelaxed);
+    Used(used_bytes_.fetch_add(to - from, kRelaxed) + (to - from));
+  }
+
+  void Used(uint64_t used) {
+    uint64_t high = high_water_bytes();
+    while (used > high && !high_water_bytes_.compare_exchange_weak(high, used, kRelaxed)) {
+    }
+    const Level before = level();
+    const Level now = NextLevel(before, used);
+    // Of two threads that meet here one may leave the level of a moment ago; whoever
+    // moves next mends it.
+    if (now != before) level_.store(now, kRelaxed);
   }
 
   // The highest level that is entered, or not left yet.
-  Level NextLevel() const {
+  Level NextLevel(Level before, uint64_t used) const {
     constexpr std::array<uint64_t, 3> kEnter = {kWarnPercent, kDegradePercent, kStopPercent};
     for (size_t i = kEnter.size(); i > 0; --i) {
       const auto level = static_cast<Level>(i);
-      const uint64_t points = level_ >= level ? kHysteresisPoints : 0;
-      if (used_bytes_ > 0 && used_bytes_ >= Percent(kEnter[i - 1] - points)) return level;
+      const uint64_t points = before >= level ? kHysteresisPoints : 0;
+      if (used > 0 && used >= Percent(kEnter[i - 1] - points)) return level;
     }
     return Level::kNormal;
   }
 
+  static constexpr auto kRelaxed = std::memory_order_relaxed;
+
   const uint64_t limit_bytes_;
-  uint64_t used_bytes_ = 0;
-  uint64_t high_water_bytes_ = 0;
-  std::array<uint64_t, kPools> pools_{};
-  Level level_ = Level::kNormal;
+  const uint32_t threads_;
+  std::atomic<uint64_t> used_bytes_ = 0;
+  std::atomic<uint64_t> high_water_bytes_ = 0;
+  std::array<std::atomic<uint64_t>, kPools> pools_{};
+  std::atomic<Level> level_ = Level::kNormal;
 };
 
 }  // namespace spillway::credit

@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
 #include <utility>
+#include <vector>
+
+#include "broker/base/random.h"
 
 namespace spillway::credit {
 namespace {
@@ -81,6 +86,44 @@ TEST(MemoryBudget, NothingIsPromisedOfNothing) {
   MemoryBudget budget(0);
   EXPECT_EQ(budget.headroom_bytes(), 0u);
   EXPECT_EQ(budget.level(), Level::kNormal);
+}
+
+TEST(MemoryBudget, EachOfSeveralThreadsMayPromiseItsPart) {
+  MemoryBudget budget(1'000, 2);
+  EXPECT_EQ(budget.headroom_bytes(), 475u);
+  MemoryBudget::Share share(&budget);
+  share.Set(825);
+  EXPECT_EQ(budget.headroom_bytes(), 31u);
+}
+
+TEST(MemoryBudget, ThreadsTogetherNeverReserveMoreThanThereIs) {
+  constexpr uint64_t kLimit = 1'000'000;
+  constexpr int kThreads = 4;
+  MemoryBudget budget(kLimit, kThreads);
+  std::atomic<uint64_t> reserved = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      Random random(static_cast<uint64_t>(t));
+      const auto pool = static_cast<Pool>(t % 3);
+      for (int i = 0; i < 20'000; ++i) {
+        const uint64_t bytes = random.Below(kLimit / 2);
+        auto share = budget.TryReserve(pool, bytes);
+        if (!share) continue;
+        reserved += bytes;
+        EXPECT_LE(budget.used_bytes(), kLimit / 100 * 95);
+        share->Set(bytes / 2);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(reserved, kLimit);
+  EXPECT_EQ(budget.used_bytes(), 0u);
+  for (size_t pool = 0; pool < MemoryBudget::kPools; ++pool) {
+    EXPECT_EQ(budget.used_bytes(static_cast<Pool>(pool)), 0u);
+  }
+  EXPECT_GT(budget.high_water_bytes(), 0u);
+  EXPECT_LE(budget.high_water_bytes(), kLimit / 100 * 95);
 }
 
 }  // namespace

@@ -177,18 +177,16 @@ void AddBroker(const pb::WatchResponse& snapshot, const ServiceStats& service, P
 }
 
 void AddLatencies(const runtime::Broker::Observed& observed, PageMaker* page) {
-  Histogram others(kSecondsBounds);
+  Histogram others = observed.other_delivery_seconds;
   size_t n = 0;
   for (const auto& [queue, seconds] : observed.delivery_seconds) {
     if (n++ < Metrics::kMaxQueues) {
-      page->AddHistogram(metric::kDeliveryLatencySeconds, *seconds, {queue});
+      page->AddHistogram(metric::kDeliveryLatencySeconds, seconds, {queue});
     } else {
-      others.Add(*seconds);
+      others.Add(seconds);
     }
   }
-  if (n > Metrics::kMaxQueues) {
-    page->AddHistogram(metric::kDeliveryLatencySeconds, others, {"_other"});
-  }
+  if (others.total() > 0) page->AddHistogram(metric::kDeliveryLatencySeconds, others, {"_other"});
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ TEST(Metrics, SaysWhatTheSnapshotSays) {
   observed.commit_records.Add(5);
   Histogram delivery(kSecondsBounds);
   delivery.Add(0.2, 3);
-  observed.delivery_seconds.emplace_back("orders", &delivery);
+  observed.delivery_seconds.emplace_back("orders", delivery);
   page.Update(snapshot, observed, service);
   page.Update(snapshot, observed, service);
   const std::string text = page.Text();
@@ -62,7 +62,7 @@ TEST(Metrics, BoundsItsSeries) {
   delivery.Add(1);
   runtime::Broker::Observed observed;
   for (const pb::Queue& queue : snapshot.queues()) {
-    observed.delivery_seconds.emplace_back(queue.name(), &delivery);
+    observed.delivery_seconds.emplace_back(queue.name(), delivery);
   }
   page.Update(snapshot, observed, {});
   const std::string text = page.Text();

@@ -1,5 +1,8 @@
-// The broker without a transport: queues, streams and administration on one
-// shard thread.
+// The broker without a transport: queues, streams and administration.
+//
+// It is made of one or more shards, each a Broker that one thread owns. A queue and
+// all of its streams belong to one of them (ShardOf); what names a queue must be asked
+// of that one. What concerns all queues may be asked of any: it asks the others.
 //
 // How it is driven: the thread that owns a Broker (the service's poller) calls
 // handles and admin methods as frames arrive, then RunBatch once for all of them;
@@ -185,7 +188,7 @@ class Consumer {
 
 struct BrokerOptions {
   storage::LogStore* store = nullptr;  // outlives the Broker
-  std::function<void()> wake;          // thread-safe
+  std::function<void()> wake;          // thread-safe; of a broker of one shard
   uint64_t memory_budget_bytes = 0;
   bool auto_create = false;
   uint64_t drain_deadline_ms = 20'000;
@@ -200,11 +203,17 @@ struct BrokerOptions {
 // Not thread-safe, except wake (which it calls) and Post.
 class Broker {
  public:
+  // A broker of one shard.
   static std::unique_ptr<Broker> Create(BrokerOptions options);
+  // `wake` is thread-safe, and told which shard. REQUIRES: when one of them is
+  // destroyed no thread drives any.
+  static std::vector<std::unique_ptr<Broker>> CreateShards(BrokerOptions options, size_t shards,
+                                                           std::function<void(size_t)> wake);
   virtual ~Broker() = default;
 
-  // Begins recovery; ready() turns true within some later RunBatch. Before, every
-  // open and admin call is refused with UNAVAILABLE.
+  // Begins recovery; ready() turns true within some later RunBatch, when the queues of
+  // all shards are restored. Before, every open and admin call is refused with
+  // UNAVAILABLE.
   virtual void Start(const Now& now) = 0;
   virtual bool ready() const = 0;
   // Set when recovery failed or the store is poisoned; the broker stays up to say
@@ -235,19 +244,20 @@ class Broker {
   virtual void CloseSession(const pb::CloseSessionRequest&, Reply<pb::CloseSessionResponse>) = 0;
   virtual void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) = 0;
   // One snapshot; the service repeats it for Watch, and the metrics read it.
-  virtual Result<pb::WatchResponse> Snapshot(const pb::WatchRequest&) = 0;
+  virtual void Snapshot(const pb::WatchRequest&, Reply<pb::WatchResponse>) = 0;
 
   // What only the metrics want.
   struct Observed {
     Histogram sync_seconds{kSecondsBounds};
     Histogram commit_records{kCountBounds};
-    // By queue, in the order of names; valid until the next batch.
-    std::vector<std::pair<std::string_view, const Histogram*>> delivery_seconds;
+    // By queue, in the order of names, of as many as a snapshot holds; and of all others.
+    std::vector<std::pair<std::string, Histogram>> delivery_seconds;
+    Histogram other_delivery_seconds{kSecondsBounds};
   };
-  virtual Observed Observe() const = 0;
+  virtual void Observe(Reply<Observed>) = 0;
 
-  // Tells every session to drain, stops grants, finishes what is credited, saves
-  // cursors; `done` when all of it is durable (or the deadline passed).
+  // Of all shards: tells every session to drain, stops grants, finishes what is
+  // credited, saves cursors; `done` when all of it is durable (or the deadline passed).
   virtual void Drain(std::function<void()> done) = 0;
 
   // The moment at which what is called next happens: records that arrive are stamped

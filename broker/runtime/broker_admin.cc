@@ -1,40 +1,15 @@
-// The calls of Admin.
-#include <unistd.h>
-
+// The calls of Admin that concern one queue.
 #include <algorithm>
-#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "broker/base/ids.h"
 #include "broker/base/registry.gen.h"
-#include "broker/base/version.h"
 #include "broker/runtime/broker_impl.h"
-#include "broker/runtime/explain.h"
+#include "broker/runtime/page_size.h"
 #include "broker/runtime/tuning_codec.h"
 
 namespace spillway::runtime {
 namespace {
-
-uint64_t ResidentMemoryBytes() {
-  std::ifstream statm("/proc/self/statm");
-  uint64_t total = 0;
-  uint64_t resident = 0;
-  statm >> total >> resident;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-// 0 means the most; above it is refused, so that nobody takes a part for all.
-Result<uint32_t> PageSize(uint32_t asked, uint32_t when_zero, const char* field) {
-  const auto most = static_cast<uint32_t>(registry::limit::kMaxPageSize);
-  if (asked > most) {
-    Error error = InvalidArgument(field, absl::StrCat(field, " is at most ", most));
-    error.limit = most;
-    error.actual = asked;
-    return error;
-  }
-  return asked == 0 ? when_zero : asked;
-}
 
 Error RevisionMismatch(const std::string& queue, uint64_t expected, uint64_t actual) {
   return {.kind = ErrorKind::kRevisionMismatch,
@@ -82,7 +57,7 @@ void BrokerImpl::UpdateQueue(const pb::UpdateQueueRequest& request,
   const uint64_t revision = actor->revision() + 1;
   // In force at once for what comes next; told once it is durable.
   actor->SetTuning(revision, *tuning);
-  catalog_.Put({actor->id().queue, actor->name(), revision, *tuning},
+  queues_->Put({actor->id().queue, actor->name(), revision, *tuning},
                [this, name = request.name(), reply](std::optional<Error> error) {
                  if (error) return Answer<Response>(reply, std::move(*error));
                  auto found = FindLane(name, "name");
@@ -99,27 +74,6 @@ void BrokerImpl::GetQueue(const pb::GetQueueRequest& request, Reply<pb::GetQueue
   pb::GetQueueResponse response;
   FillQueue(**lane, response.mutable_queue());
   Answer<pb::GetQueueResponse>(reply, std::move(response));
-}
-
-void BrokerImpl::ListQueues(const pb::ListQueuesRequest& request,
-                            Reply<pb::ListQueuesResponse> reply) {
-  using Response = pb::ListQueuesResponse;
-  if (auto refusal = Refusal()) return Answer<Response>(reply, *refusal);
-  auto size = PageSize(request.page_size(), registry::limit::kMaxPageSize, "page_size");
-  if (!size) return Answer<Response>(reply, size.error());
-  Response response;
-  // A page's token is the last name of the page before.
-  auto it = request.page_token().empty() ? lanes_.lower_bound(request.prefix())
-                                         : lanes_.upper_bound(request.page_token());
-  for (; it != lanes_.end(); ++it) {
-    if (it->first.compare(0, request.prefix().size(), request.prefix()) != 0) break;
-    if (static_cast<uint32_t>(response.queues_size()) == *size) {
-      response.set_next_page_token(response.queues(response.queues_size() - 1).name());
-      break;
-    }
-    FillQueue(*it->second, response.add_queues());
-  }
-  Answer<Response>(reply, std::move(response));
 }
 
 void BrokerImpl::DeleteQueue(const pb::DeleteQueueRequest& request,
@@ -146,7 +100,8 @@ void BrokerImpl::DeleteQueue(const pb::DeleteQueueRequest& request,
   const LaneId id = lane->id();
   leaving_.push_back(std::move(it->second));
   lanes_.erase(it);
-  catalog_.Remove(id.queue, [this, id, reply](std::optional<Error> error) {
+  --shared_->queues;
+  queues_->Remove(id.queue, [this, id, reply](std::optional<Error> error) {
     if (error) return Answer<Response>(reply, std::move(*error));
     for (const auto& gone : leaving_) {
       if (gone->id() == id) gone->Release();
@@ -332,116 +287,6 @@ void BrokerImpl::ReleaseParked(const pb::ReleaseParkedRequest& request,
     response.set_released_messages(*released);
     Answer<Response>(reply, std::move(response));
   });
-}
-
-// ---- Sessions --------------------------------------------------------------------
-
-void BrokerImpl::ListSessions(const pb::ListSessionsRequest& request,
-                              Reply<pb::ListSessionsResponse> reply) {
-  using Response = pb::ListSessionsResponse;
-  if (auto refusal = Refusal()) return Answer<Response>(reply, *refusal);
-  auto size = PageSize(request.page_size(), registry::limit::kMaxPageSize, "page_size");
-  if (!size) return Answer<Response>(reply, size.error());
-  std::vector<pb::Session> all;
-  streams_.ForEach([&](const Stream& stream) {
-    if (!request.queue().empty() && stream.queue != request.queue()) return;
-    if (stream.id > request.page_token()) all.push_back(stream.Describe());
-  });
-  std::sort(all.begin(), all.end(),
-            [](const pb::Session& a, const pb::Session& b) { return a.id() < b.id(); });
-  Response response;
-  for (auto& session : all) {
-    if (static_cast<uint32_t>(response.sessions_size()) == *size) {
-      response.set_next_page_token(response.sessions(response.sessions_size() - 1).id());
-      break;
-    }
-    *response.add_sessions() = std::move(session);
-  }
-  Answer<Response>(reply, std::move(response));
-}
-
-void BrokerImpl::CloseSession(const pb::CloseSessionRequest& request,
-                              Reply<pb::CloseSessionResponse> reply) {
-  using Response = pb::CloseSessionResponse;
-  auto stream = streams_.Find(request.id());
-  if (stream == nullptr) {
-    return Answer<Response>(
-        reply,
-        Error{.kind = ErrorKind::kNotFound, .message = "there is no such session", .field = "id"});
-  }
-  stream->CloseByOperator();
-  Answer<Response>(reply, Response());
-}
-
-void BrokerImpl::Explain(const pb::ExplainRequest& request, Reply<pb::ExplainResponse> reply) {
-  using Response = pb::ExplainResponse;
-  Response response;
-  switch (request.subject_case()) {
-    case pb::ExplainRequest::kQueue: {
-      // A queue that failed says why, so it is found all the same.
-      auto it = lanes_.find(request.queue());
-      if (it == lanes_.end()) {
-        return Answer<Response>(reply, FindLane(request.queue(), "queue").error());
-      }
-      it->second->Explain(&response);
-      return Answer<Response>(reply, std::move(response));
-    }
-    case pb::ExplainRequest::kSession: {
-      auto stream = streams_.Find(request.session());
-      if (stream == nullptr) {
-        return Answer<Response>(reply, Error{.kind = ErrorKind::kNotFound,
-                                             .message = "there is no such session",
-                                             .field = "session"});
-      }
-      stream->Explain(now.mono, &response);
-      return Answer<Response>(reply, std::move(response));
-    }
-    default:
-      return Answer<Response>(reply, InvalidArgument("subject", "name a queue or a session"));
-  }
-}
-
-Result<pb::WatchResponse> BrokerImpl::Snapshot(const pb::WatchRequest& request) {
-  pb::WatchResponse response;
-  response.set_at_unix_ms(now.unix_ms);
-  if (request.queue().empty()) {
-    for (const auto& [name, lane] : lanes_) {
-      if (static_cast<uint64_t>(response.queues_size()) == registry::limit::kMaxPageSize) break;
-      FillQueue(*lane, response.add_queues());
-    }
-  } else {
-    auto lane = FindLane(request.queue(), "queue");
-    if (!lane) return lane.error();
-    FillQueue(**lane, response.add_queues());
-  }
-  const auto stats = store->stats();
-  pb::BrokerStats* broker = response.mutable_broker();
-  broker->set_uptime_ms(static_cast<uint64_t>((now.mono - started_at_) / kNanosPerMilli));
-  broker->set_resident_memory_bytes(ResidentMemoryBytes());
-  broker->set_memory_budget_bytes(budget_.limit_bytes());
-  broker->set_memory_used_bytes(budget_.used_bytes());
-  broker->set_disk_free_bytes(disk_free_bytes_);
-  broker->set_store_bytes(stats.live_bytes);
-  broker->set_commits_total(stats.commits_total);
-  broker->set_syncs_total(stats.syncs_total);
-  broker->set_sessions(static_cast<uint32_t>(streams_.size()));
-  if (options_.connections) {
-    broker->set_connections(static_cast<uint32_t>(options_.connections()));
-  }
-  broker->set_version(kVersion);
-  broker->set_draining(draining());
-  return response;
-}
-
-Broker::Observed BrokerImpl::Observe() const {
-  Observed observed;
-  const auto stats = store->stats();
-  observed.sync_seconds.Add(stats.sync_seconds);
-  observed.commit_records.Add(stats.commit_records);
-  for (const auto& [name, lane] : lanes_) {
-    observed.delivery_seconds.emplace_back(name, &lane->consumers().delivery_seconds());
-  }
-  return observed;
 }
 
 }  // namespace spillway::runtime

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "broker/base/ids.h"
 #include "broker/runtime/handles.h"
+#include "broker/runtime/shard_of.h"
 #include "broker/runtime/tuning_codec.h"
 
 namespace spillway::runtime {
@@ -18,34 +19,69 @@ constexpr MonoNanos kCheckHealthEvery = 100 * kNanosPerMilli;
 }  // namespace
 
 std::unique_ptr<Broker> Broker::Create(BrokerOptions options) {
-  return std::make_unique<BrokerImpl>(std::move(options));
+  auto wake = [wake = options.wake](size_t) {
+    if (wake) wake();
+  };
+  return std::move(CreateShards(std::move(options), 1, std::move(wake)).front());
 }
 
-BrokerImpl::BrokerImpl(BrokerOptions options)
+std::vector<std::unique_ptr<Broker>> Broker::CreateShards(BrokerOptions options, size_t shards,
+                                                          std::function<void(size_t)> wake) {
+  const auto shared = std::make_shared<Shared>(options.memory_budget_bytes, shards);
+  const uint64_t seed = options.seed;
+  std::vector<std::unique_ptr<Broker>> brokers;
+  for (size_t i = 0; i < shards; ++i) {
+    options.wake = [wake, i] { wake(i); };
+    // Ids must not be made twice.
+    options.seed = seed ^ (i * 0xd1b54a32d192ed03);
+    brokers.push_back(std::make_unique<BrokerImpl>(options, shared));
+  }
+  return brokers;
+}
+
+BrokerImpl::BrokerImpl(BrokerOptions options, std::shared_ptr<Shared> shared)
     : options_(std::move(options)),
+      shared_(std::move(shared)),
       inbox_(options_.wake),
       random_(options_.seed),
-      budget_(options_.memory_budget_bytes),
-      catalog_(options_.store, &inbox_) {
+      streams_(&shared_->sessions, options_.max_sessions) {
   store = options_.store;
   inbox = &inbox_;
-  budget = &budget_;
+  budget = &shared_->budget;
   policy = &policy_;
   random = &random_;
   streams = &streams_;
+  if (shared_->shards.empty()) {
+    auto catalog = std::make_unique<Catalog>(store, &inbox_);
+    catalog_ = catalog.get();
+    queues_ = std::move(catalog);
+  } else {
+    BrokerImpl* first = shared_->shards.front();
+    queues_ = std::make_unique<DistantQueueList>(first->catalog_, &first->inbox_, &inbox_);
+  }
+  shared_->shards.push_back(this);
 }
 
 BrokerImpl::~BrokerImpl() {
-  // The store holds on to lanes until what is on its way has completed; its
-  // threads are alive, so this ends.
-  const auto idle = [&] {
-    return catalog_.idle() &&
-           std::all_of(lanes_.begin(), lanes_.end(), [](auto& l) { return l.second->idle(); }) &&
-           std::all_of(leaving_.begin(), leaving_.end(), [](auto& l) { return l->idle(); });
-  };
-  while (!idle()) {
-    if (!inbox_.Drain()) std::this_thread::yield();
+  // The store holds on to lanes until what is on its way has completed, and so do
+  // other shards; the store's threads are alive, so this ends.
+  while (true) {
+    bool idle = true;
+    bool moved = false;
+    for (BrokerImpl* shard : shared_->shards) {
+      moved = shard->inbox_.Drain() || moved;
+      idle = shard->idle() && idle;
+    }
+    if (idle && !moved) break;
+    if (!moved) std::this_thread::yield();
   }
+  std::erase(shared_->shards, this);
+}
+
+bool BrokerImpl::idle() const {
+  return queues_->idle() &&
+         std::all_of(lanes_.begin(), lanes_.end(), [](auto& l) { return l.second->idle(); }) &&
+         std::all_of(leaving_.begin(), leaving_.end(), [](auto& l) { return l->idle(); });
 }
 
 void BrokerImpl::MarkDirty(LaneActor* lane) {
@@ -66,25 +102,53 @@ void BrokerImpl::Poison(const std::string& why) {
 void BrokerImpl::Start(const Now& at) {
   now = at;
   started_at_ = at.mono;
-  store->OnPoisoned(
-      [this](std::string why) { inbox_.Push([this, why = std::move(why)] { Poison(why); }); });
-  catalog_.Recover([this](std::optional<Error> error) {
-    if (error) {
-      poisoned_ = std::move(error);
-      return;
-    }
-    auto left = std::make_shared<size_t>(catalog_.queues().size());
-    if (*left == 0) ready_ = true;
-    for (const auto& [id, entry] : catalog_.queues()) {
-      auto lane = std::make_unique<LaneActor>(LaneId{id, 0}, entry.name, entry.revision,
-                                              entry.tuning, this);
-      // A lane that cannot be restored refuses to serve by itself; the others do.
-      lane->Recover([this, left](const std::optional<Error>&) {
-        if (--*left == 0) ready_ = true;
-      });
-      lanes_.emplace(entry.name, std::move(lane));
+  if (catalog_ == nullptr) return;  // the first shard hands the queues out
+  store->OnPoisoned([this](const std::string& why) {
+    for (BrokerImpl* shard : shared_->shards) {
+      shard->inbox_.Push([shard, why] { shard->Poison(why); });
     }
   });
+  catalog_->Recover([this](const std::optional<Error>& error) {
+    const size_t shards = shared_->shards.size();
+    std::vector<std::vector<QueueEntry>> queues(shards);
+    for (const auto& [id, entry] : catalog_->queues()) {
+      queues[ShardOf(entry.name, shards)].push_back(entry);
+    }
+    shared_->queues = static_cast<uint32_t>(catalog_->queues().size());
+    for (size_t i = 0; i < shards; ++i) {
+      BrokerImpl* shard = shared_->shards[i];
+      auto restore = [shard, error, mine = std::move(queues[i])] {
+        if (error) {
+          shard->poisoned_ = error;
+        } else {
+          shard->Restore(mine);
+        }
+      };
+      if (shard == this) {
+        restore();
+      } else {
+        shard->inbox_.Push(std::move(restore));
+      }
+    }
+  });
+}
+
+void BrokerImpl::Restore(const std::vector<QueueEntry>& queues) {
+  const auto restored = [this] {
+    ready_ = true;
+    --shared_->recovering;
+  };
+  if (queues.empty()) return restored();
+  auto left = std::make_shared<size_t>(queues.size());
+  for (const QueueEntry& entry : queues) {
+    auto lane = std::make_unique<LaneActor>(LaneId{entry.id, 0}, entry.name, entry.revision,
+                                            entry.tuning, this);
+    // A lane that cannot be restored refuses to serve by itself; the others do.
+    lane->Recover([restored, left](const std::optional<Error>&) {
+      if (--*left == 0) restored();
+    });
+    lanes_.emplace(entry.name, std::move(lane));
+  }
 }
 
 void BrokerImpl::RunBatch(const Now& at) {
@@ -226,22 +290,23 @@ void BrokerImpl::Create(const std::string& name, const pb::QueueTuning& request,
                       .queue = name,
                       .field = "name"});
   }
-  if (lanes_.size() >= options_.max_queues) {
+  auto tuning = ApplyTuning(DefaultTuning(), request, true);
+  if (!tuning) return done(tuning.error());
+  if (!CountOneMore(shared_->queues, options_.max_queues)) {
     return done(Error{.kind = ErrorKind::kLimitReached,
                       .message = absl::StrCat("the broker has its most queues, ",
                                               options_.max_queues, "; delete one first"),
                       .limit = options_.max_queues});
   }
-  auto tuning = ApplyTuning(DefaultTuning(), request, true);
-  if (!tuning) return done(tuning.error());
-  const QueueEntry entry{catalog_.NextId(), name, 1, *tuning};
+  const QueueEntry entry{queues_->NextId(), name, 1, *tuning};
   auto created = std::make_unique<LaneActor>(LaneId{entry.id, 0}, name, 1, *tuning, this);
   LaneActor* lane = created.get();
   lanes_.emplace(name, std::move(created));
   creating_[name].push_back(std::move(done));
-  catalog_.Put(entry, [this, lane, name](std::optional<Error> error) {
+  queues_->Put(entry, [this, lane, name](std::optional<Error> error) {
     if (error) {
       lanes_.erase(name);
+      --shared_->queues;
       return FinishCreate(name, std::move(*error));
     }
     lane->Recover([this, lane, name](std::optional<Error> failed) {
@@ -316,11 +381,10 @@ std::unique_ptr<Publisher> BrokerImpl::OpenPublisher(const PublisherOpen& open,
                            "a producer's id is [A-Za-z0-9._-]{1,255}, without a leading dot"));
     return handle;
   }
-  if (streams_.size() >= options_.max_sessions) {
+  if (!streams_.Add(stream)) {
     Refuse(inbox_, stream, SessionsUsedUp(options_.max_sessions));
     return handle;
   }
-  streams_.Add(stream);
   LaneForOpen(open.queue, [this, stream, resume = open.resume_sequence](Result<LaneActor*> lane) {
     if (stream->sink == nullptr) return;
     if (!lane) return Refuse(inbox_, stream, lane.error());
@@ -342,11 +406,10 @@ std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open, Con
   stream->opened_at = now.unix_ms;
   stream->sink = sink;
   auto handle = std::make_unique<ConsumerHandle>(stream);
-  if (streams_.size() >= options_.max_sessions) {
+  if (!streams_.Add(stream)) {
     Refuse(inbox_, stream, SessionsUsedUp(options_.max_sessions));
     return handle;
   }
-  streams_.Add(stream);
   LaneForOpen(open.request.queue(),
               [this, stream, request = open.request](Result<LaneActor*> lane) {
                 if (stream->sink == nullptr) return;
@@ -357,6 +420,21 @@ std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open, Con
 }
 
 void BrokerImpl::Drain(std::function<void()> done) {
+  auto left = std::make_shared<size_t>(shared_->shards.size());
+  const std::function<void()> drained = [left, done = std::move(done)] {
+    if (--*left == 0) done();
+  };
+  for (BrokerImpl* shard : shared_->shards) {
+    if (shard == this) {
+      DrainShard(drained);
+    } else {
+      shard->inbox_.Push(
+          [this, shard, drained] { shard->DrainShard([this, drained] { inbox_.Push(drained); }); });
+    }
+  }
+}
+
+void BrokerImpl::DrainShard(std::function<void()> done) {
   if (!drain_.Begin(options_.drain_deadline_ms, now.mono)) return;
   drained_ = std::move(done);
   OnHealth();

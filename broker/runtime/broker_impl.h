@@ -19,16 +19,19 @@
 #include "broker/runtime/inbox.h"
 #include "broker/runtime/lane_actor.h"
 #include "broker/runtime/lane_env.h"
+#include "broker/runtime/queue_list.h"
+#include "broker/runtime/shared.h"
 
 namespace spillway::runtime {
 
 class BrokerImpl final : public Broker, public LaneEnv {
  public:
-  explicit BrokerImpl(BrokerOptions options);
+  // One of `shared`; the first one keeps the list of queues.
+  BrokerImpl(BrokerOptions options, std::shared_ptr<Shared> shared);
   ~BrokerImpl() override;
 
   void Start(const Now& now) override;
-  bool ready() const override { return ready_ && !poisoned_; }
+  bool ready() const override { return shared_->recovering == 0 && !poisoned_; }
   std::optional<Error> failure() const override { return poisoned_; }
 
   std::unique_ptr<Publisher> OpenPublisher(const PublisherOpen& open, PublisherSink* sink) override;
@@ -49,8 +52,8 @@ class BrokerImpl final : public Broker, public LaneEnv {
   void ListSessions(const pb::ListSessionsRequest&, Reply<pb::ListSessionsResponse>) override;
   void CloseSession(const pb::CloseSessionRequest&, Reply<pb::CloseSessionResponse>) override;
   void Explain(const pb::ExplainRequest&, Reply<pb::ExplainResponse>) override;
-  Result<pb::WatchResponse> Snapshot(const pb::WatchRequest&) override;
-  Observed Observe() const override;
+  void Snapshot(const pb::WatchRequest&, Reply<pb::WatchResponse>) override;
+  void Observe(Reply<Observed>) override;
 
   void Drain(std::function<void()> done) override;
   void SetNow(const Now& at) override { now = at; }
@@ -64,6 +67,27 @@ class BrokerImpl final : public Broker, public LaneEnv {
   void Committed(MonoNanos latency) override { health_.Committed(latency, now.mono); }
 
   bool draining() const { return !drain_.grants(); }
+  // Nothing of this shard is on its way to the store or to another shard.
+  bool idle() const;
+  void Restore(const std::vector<QueueEntry>& queues);
+  void DrainShard(std::function<void()> done);
+
+  // Asks every shard on its own thread, and answers with what `merge` makes of what
+  // they said, in the order of shards.
+  template <typename Response>
+  using Ask = std::function<Result<Response>(BrokerImpl&)>;
+  template <typename Response>
+  using Merge = std::function<Result<Response>(std::vector<Result<Response>>)>;
+  template <typename Response>
+  void Gather(const Ask<Response>& ask, Merge<Response> merge, Reply<Response> reply);
+
+  // The part of this shard alone.
+  Result<pb::ListQueuesResponse> QueuesHere(const pb::ListQueuesRequest&);
+  Result<pb::ListSessionsResponse> SessionsHere(const pb::ListSessionsRequest&);
+  Result<pb::CloseSessionResponse> CloseHere(const pb::CloseSessionRequest&);
+  Result<pb::ExplainResponse> ExplainHere(const pb::ExplainRequest&);
+  Result<pb::WatchResponse> SnapshotHere(const pb::WatchRequest&);
+  Observed ObserveHere() const;
 
   // Why nothing can be opened or asked now.
   std::optional<Error> Refusal() const;
@@ -96,12 +120,13 @@ class BrokerImpl final : public Broker, public LaneEnv {
   }
 
   const BrokerOptions options_;
+  const std::shared_ptr<Shared> shared_;
   Inbox inbox_;
   Random random_;
-  credit::MemoryBudget budget_;
   credit::WindowSharePolicy policy_;
   StreamRegistry streams_;
-  Catalog catalog_;
+  Catalog* catalog_ = nullptr;  // the first shard's
+  std::unique_ptr<QueueList> queues_;
   std::map<std::string, std::unique_ptr<LaneActor>> lanes_;  // by queue name
   // Who waits for a queue that is being created: its creator first.
   std::map<std::string, std::vector<Created>> creating_;

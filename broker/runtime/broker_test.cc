@@ -415,7 +415,7 @@ TEST(BrokerTest, RecordsAreStampedWhenTheyArrive) {
   ASSERT_TRUE(publisher->Publish({"before"}));
   broker.Settle();
   broker.now.unix_ms += 500;
-  broker->SetNow(broker.now);
+  broker.Of("q").SetNow(broker.now);
   ASSERT_TRUE(publisher->Publish({"after"}));
   broker.Settle();
   pb::ConsumeOpen open;
@@ -451,9 +451,10 @@ TEST(BrokerTest, OpensWaitForAQueueThatIsBeingCreated) {
   pb::ConsumeOpen open;
   open.set_queue("orders");
   open.mutable_group()->set_group("g");
-  publisher.handle = broker->OpenPublisher({.queue = "orders", .producer_id = "p"}, &publisher);
-  consumer.handle = broker->OpenConsumer({open, ""}, &consumer);
-  left.handle = broker->OpenConsumer({open, ""}, &left);
+  publisher.handle =
+      broker.Of("orders").OpenPublisher({.queue = "orders", .producer_id = "p"}, &publisher);
+  consumer.handle = broker.Of("orders").OpenConsumer({open, ""}, &consumer);
+  left.handle = broker.Of("orders").OpenConsumer({open, ""}, &left);
   left.handle.reset();
   broker.SettleWithoutStore();
   EXPECT_FALSE(publisher.opened || publisher.closed || consumer.opened || consumer.closed);
@@ -464,7 +465,7 @@ TEST(BrokerTest, OpensWaitForAQueueThatIsBeingCreated) {
 
   // Waiting is for opens: a second creation is told at once.
   TestPublisher first;
-  first.handle = broker->OpenPublisher({.queue = "other", .producer_id = "p"}, &first);
+  first.handle = broker.Of("other").OpenPublisher({.queue = "other", .producer_id = "p"}, &first);
   EXPECT_EQ(broker.CreateQueue("other", {}).error().kind, ErrorKind::kAlreadyExists);
   EXPECT_TRUE(first.opened);
 }

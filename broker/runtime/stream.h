@@ -1,12 +1,14 @@
 // What the runtime keeps of one client stream.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
 
 #include "broker/base/types.h"
+#include "broker/runtime/shared.h"
 #include "spillway/v1/admin.pb.h"
 
 namespace spillway::runtime {
@@ -51,16 +53,23 @@ class Stream {
 };
 
 // Streams by id, for administration. Weak: a stream that went away is dropped
-// when it is met.
+// when it is met. All shards' streams together are `total`, at most `most`.
 class StreamRegistry {
  public:
-  void Add(const std::shared_ptr<Stream>& stream) { streams_[stream->id] = stream; }
-  void Remove(const std::string& id) { streams_.erase(id); }
+  StreamRegistry(std::atomic<uint32_t>* total, uint32_t most) : total_(total), most_(most) {}
+  // False if there are too many.
+  bool Add(const std::shared_ptr<Stream>& stream) {
+    if (!CountOneMore(*total_, most_)) return false;
+    streams_[stream->id] = stream;
+    return true;
+  }
+  void Remove(const std::string& id) {
+    if (streams_.erase(id) > 0) total_->fetch_sub(1, std::memory_order_relaxed);
+  }
   std::shared_ptr<Stream> Find(const std::string& id) const {
     auto it = streams_.find(id);
     return it == streams_.end() ? nullptr : it->second.lock();
   }
-  size_t size() const { return streams_.size(); }
   template <typename F>
   void ForEach(F f) const {
     for (const auto& [id, weak] : streams_) {
@@ -69,6 +78,8 @@ class StreamRegistry {
   }
 
  private:
+  std::atomic<uint32_t>* const total_;
+  const uint32_t most_;
   std::unordered_map<std::string, std::weak_ptr<Stream>> streams_;
 };
 

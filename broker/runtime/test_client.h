@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "broker/runtime/broker.h"
+#include "broker/runtime/shard_of.h"
 #include "broker/storage/memory_store.h"
 #include "broker/wire/publish_scan.h"
 #include "gtest/gtest.h"
@@ -161,38 +163,53 @@ struct TestConsumer : ConsumerSink {
   bool finished = false;
 };
 
-// A broker on a store in memory, with a clock that the test moves.
+// One, or what the target says: tests of one broker also run with several shards.
+inline size_t ShardsOfTests() {
+  const char* text = std::getenv("SPILLWAY_TEST_SHARDS");  // NOLINT(concurrency-mt-unsafe)
+  return text == nullptr ? 1 : std::stoul(text);
+}
+
+// A broker on a store in memory, with a clock that the test moves. All of its shards
+// run on the test's thread, one after the other.
 class TestBroker {
  public:
   explicit TestBroker(std::unique_ptr<storage::MemoryStore> store = nullptr,
-                      uint64_t budget_bytes = uint64_t{1} << 30, bool auto_create = false)
+                      uint64_t budget_bytes = uint64_t{1} << 30, bool auto_create = false,
+                      size_t shards = ShardsOfTests(), uint32_t max_queues = 10'000,
+                      uint32_t max_sessions = 20'000)
       : store_(store ? std::move(store) : std::make_unique<storage::MemoryStore>()) {
     BrokerOptions options;
     options.store = store_.get();
     options.memory_budget_bytes = budget_bytes;
     options.auto_create = auto_create;
+    options.max_queues = max_queues;
+    options.max_sessions = max_sessions;
     options.seed = 1;
     options.disk_space = [this] { return std::pair(disk_free_bytes, uint64_t{1} << 40); };
-    broker_ = Broker::Create(std::move(options));
-    broker_->Start(now);
+    brokers_ = Broker::CreateShards(std::move(options), shards, [](size_t) {});
+    for (const auto& broker : brokers_) broker->Start(now);
     Settle();
-    EXPECT_TRUE(broker_->ready());
+    for (const auto& broker : brokers_) EXPECT_TRUE(broker->ready());
   }
 
-  Broker* operator->() { return broker_.get(); }
+  // Any shard: for what concerns all queues.
+  Broker* operator->() { return brokers_.front().get(); }
+  // The shard of a queue.
+  Broker& Of(const std::string& queue) { return *brokers_[ShardOf(queue, brokers_.size())]; }
+  Broker& Shard(size_t i) { return *brokers_[i]; }
   storage::MemoryStore& store() { return *store_; }
 
   // The broker alone: the store does not answer.
   void SettleWithoutStore() {
-    for (int i = 0; i < 3; ++i) broker_->RunBatch(now);
+    for (int i = 0; i < 3; ++i) RunBatch();
   }
   // Runs broker and store until nothing moves.
   void Settle() {
     for (int i = 0; i < 3; ++i) {
       do {
-        broker_->RunBatch(now);
+        RunBatch();
       } while (store_->RunAll() > 0);
-      broker_->RunBatch(now);
+      RunBatch();
     }
   }
   void Advance(uint64_t ms) {
@@ -203,8 +220,18 @@ class TestBroker {
 
   template <typename Response, typename Request, typename Method>
   Result<Response> Call(Method method, const Request& request) {
+    Broker* broker = brokers_.front().get();
+    if constexpr (requires { request.queue(); }) {
+      broker = &Of(request.queue());
+    } else if constexpr (requires { request.name(); }) {
+      broker = &Of(request.name());
+    }
+    return CallOn<Response>(*broker, method, request);
+  }
+  template <typename Response, typename Request, typename Method>
+  Result<Response> CallOn(Broker& broker, Method method, const Request& request) {
     std::optional<Result<Response>> result;
-    (broker_.get()->*method)(request, [&](Result<Response> r) { result = std::move(r); });
+    (broker.*method)(request, [&](Result<Response> r) { result = std::move(r); });
     for (int i = 0; i < 100 && !result; ++i) Settle();
     EXPECT_TRUE(result.has_value());
     return result ? std::move(*result) : Result<Response>(Error{});
@@ -225,7 +252,7 @@ class TestBroker {
   std::unique_ptr<TestPublisher> Publisher(const std::string& queue, const std::string& id = "",
                                            uint64_t resume = 0) {
     auto publisher = std::make_unique<TestPublisher>();
-    publisher->handle = broker_->OpenPublisher(
+    publisher->handle = Of(queue).OpenPublisher(
         {.queue = queue, .producer_id = id, .resume_sequence = resume, .client = "", .peer = ""},
         publisher.get());
     Settle();
@@ -233,7 +260,8 @@ class TestBroker {
   }
   std::unique_ptr<TestConsumer> Consumer(pb::ConsumeOpen open) {
     auto consumer = std::make_unique<TestConsumer>();
-    consumer->handle = broker_->OpenConsumer({std::move(open), ""}, consumer.get());
+    Broker& broker = Of(open.queue());
+    consumer->handle = broker.OpenConsumer({std::move(open), ""}, consumer.get());
     Settle();
     return consumer;
   }
@@ -251,8 +279,12 @@ class TestBroker {
   Now now{.mono = 1'000'000'000, .unix_ms = 1'700'000'000'000};
 
  private:
+  void RunBatch() {
+    for (const auto& broker : brokers_) broker->RunBatch(now);
+  }
+
   std::unique_ptr<storage::MemoryStore> store_;
-  std::unique_ptr<Broker> broker_;
+  std::vector<std::unique_ptr<Broker>> brokers_;  // one for each shard
 };
 
 }  // namespace spillway::runtime::testing

@@ -24,6 +24,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -189,6 +190,7 @@ class Daemon {
     server_options.max_streams_per_connection =
         static_cast<int>(settings().max_streams_per_connection);
     server_options.longest_poll = LongestPoll();
+    server_options.shards = config::Shards(settings());
     server_options.max_streams = static_cast<uint32_t>(settings().max_sessions);
     auto server = service::Server::Create(server_options, &clock_);
     if (!server) {
@@ -205,7 +207,6 @@ class Daemon {
 
     runtime::BrokerOptions options;
     options.store = store_.get();
-    options.wake = [server = server_.get()] { server->Wake(); };
     options.memory_budget_bytes = settings().memory_budget_bytes != 0
                                       ? settings().memory_budget_bytes
                                       : config::DefaultMemoryBudgetBytes();
@@ -221,18 +222,14 @@ class Daemon {
     };
     options.connections = [server = server_.get()] { return server->connections(); };
     const uint64_t budget = options.memory_budget_bytes;
-    broker_ = runtime::Broker::Create(std::move(options));
-    server_->Every(1'000 * kNanosPerMilli, [this](runtime::Broker* broker, const Now&) {
-      auto snapshot = broker->Snapshot({});
-      if (!snapshot) return;
-      std::copy(server_->errors().begin(), server_->errors().end(), service_stats_.errors.begin());
-      service_stats_.connections = server_->connections();
-      metrics_.Update(*snapshot, broker->Observe(), service_stats_);
-    });
-    server_->OnRound([this](MonoNanos round) {
-      service_stats_.loop.Add(static_cast<double>(round) / (1e3 * kNanosPerMilli));
-    });
-    server_->Start(broker_.get());
+    brokers_ = runtime::Broker::CreateShards(
+        std::move(options), server_options.shards,
+        [server = server_.get()](size_t shard) { server->Wake(shard); });
+    server_->Every(1'000 * kNanosPerMilli,
+                   [this](runtime::Broker* broker, const Now&) { MakeMetrics(broker); });
+    std::vector<runtime::Broker*> shards;
+    for (const auto& broker : brokers_) shards.push_back(broker.get());
+    server_->Start(shards);
     if (auto failed = AwaitReady()) {
       Log(Severity::kError, "cannot restore the queues", {{"message", failed->message}});
       return 1;
@@ -248,8 +245,24 @@ class Daemon {
          {"port", static_cast<int64_t>(server_->port())},
          {"http_port", static_cast<int64_t>(metrics_.port())},
          {"data_dir", settings().data_dir},
+         {"shards", static_cast<int64_t>(server_options.shards)},
          {"memory_budget_bytes", budget}});
     return 0;
+  }
+
+  // The answers come on this thread, the first shard's, in later batches.
+  void MakeMetrics(runtime::Broker* broker) {
+    broker->Snapshot({}, [this, broker](const Result<runtime::pb::WatchResponse>& snapshot) {
+      if (!snapshot) return;
+      broker->Observe([this, snapshot](const Result<runtime::Broker::Observed>& observed) {
+        observe::ServiceStats service;
+        const auto errors = server_->errors();
+        std::copy(errors.begin(), errors.end(), service.errors.begin());
+        service.connections = server_->connections();
+        service.loop = server_->rounds();
+        metrics_.Update(*snapshot, *observed, service);
+      });
+    });
   }
 
   // Until the queues are restored, or cannot be. Clients may connect meanwhile and
@@ -305,7 +318,7 @@ class Daemon {
       clean = drained_;
     }
     server_->Stop();
-    broker_.reset();
+    brokers_.clear();
     store_.reset();
     Log(Severity::kInfo, "stopped", {{"clean", clean}});
     // All that is ours has ended; the threads that serve metrics have nothing to save
@@ -334,11 +347,10 @@ class Daemon {
   int signals_ = -1;
   RealClock clock_;
   observe::Metrics metrics_;
-  observe::ServiceStats service_stats_;  // shard's thread only
-  // Destroyed in the opposite order: broker before store, as both require.
+  // Destroyed in the opposite order: brokers before store, as both require.
   std::unique_ptr<storage::RocksDbStore> store_;
   std::unique_ptr<service::Server> server_;
-  std::unique_ptr<runtime::Broker> broker_;
+  std::vector<std::unique_ptr<runtime::Broker>> brokers_;  // one for each shard
   std::mutex mutex_;
   bool drained_ = false;  // guarded by mutex_
 };

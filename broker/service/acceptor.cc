@@ -18,6 +18,8 @@
 #include <system_error>
 #include <utility>
 
+#include "broker/base/thread_name.h"
+
 namespace spillway::service {
 namespace {
 
@@ -149,6 +151,7 @@ void Acceptor::Stop() {
 }
 
 void Acceptor::Run() {
+  NameThread("accept");
   std::vector<pollfd> fds;
   for (const int fd : listeners_) fds.push_back({.fd = fd, .events = POLLIN, .revents = 0});
   fds.push_back({.fd = stop_, .events = POLLIN, .revents = 0});

@@ -7,22 +7,22 @@
 
 namespace spillway::service {
 
-void Call::Accept(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory) {
+void Call::Accept(grpc::AsyncGenericService* service, Shard* shard, Methods* methods) {
   if (shard->stopping()) return;
-  Call* call = new Call(service, shard, factory);  // NOLINT: deletes itself
+  Call* call = new Call(service, shard, methods);  // NOLINT: deletes itself
   call->context_.AsyncNotifyWhenDone(&call->gone_);
   service->RequestCall(&call->context_, &call->stream_, shard->queue(), shard->queue(),
                        &call->accepted_);
 }
 
-Call::Call(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory)
-    : service_(service), shard_(shard), factory_(factory) {
-  shard_->Tend(this);
+Call::Call(grpc::AsyncGenericService* service, Shard* shard, Methods* methods)
+    : service_(service), home_(shard), methods_(methods) {
+  home_->Tend(this);
 }
 
 Call::~Call() {
   handler_.reset();
-  shard_->Forget(this);
+  home_->Forget(this);
 }
 
 void Call::OnAccepted(bool ok) {
@@ -31,20 +31,50 @@ void Call::OnAccepted(bool ok) {
     return;
   }
   attended_ = true;
-  Accept(service_, shard_, factory_);
-  handler_ = (*factory_)(this);
-  if (handler_ == nullptr) {
-    if (!finishing_) {
-      Finish(Error{.kind = ErrorKind::kUnsupported,
-                   .message = "no such method: " + context_.method()});
-    }
-    return;
+  Accept(service_, home_, methods_);
+  if (MakeHandler()) Read();
+}
+
+bool Call::MakeHandler() {
+  handler_ = methods_->MakeHandler(this);
+  if (handler_ != nullptr) return true;
+  if (!finishing_) {
+    Finish(
+        Error{.kind = ErrorKind::kUnsupported, .message = "no such method: " + context_.method()});
   }
-  Read();
+  return false;
+}
+
+// REQUIRES: no read or write is outstanding. That the peer is gone may be told before
+// or after.
+void Call::MoveTo(Shard* home, const wire::Buffer& first) {
+  handler_.reset();
+  home_->Forget(this);
+  first_ = first;
+  Shard* from = home_;
+  home_ = home;
+  // What this thread finds later follows behind.
+  from->Hand(home, &moved_, true);
+}
+
+void Call::OnMoved(bool /*ok*/) {
+  home_->Tend(this);
+  const wire::Buffer first = std::exchange(first_, {});
+  if (MakeHandler()) OnMessage(first);
+}
+
+void Call::OnMessage(const wire::Buffer& message) {
+  if (!std::exchange(at_home_, true)) {
+    Shard* home = methods_->HomeOf(this, message);
+    if (home != home_) return MoveTo(home, message);
+  }
+  handler_->OnMessage(message);
+  ReadSoon();
+  DeleteIfDone();
 }
 
 void Call::Read() {
-  if (shard_->stopping() || finishing_ || reading_) return;
+  if (home_->stopping() || finishing_ || reading_) return;
   reading_ = true;
   stream_.Read(&incoming_, &read_);
 }
@@ -53,7 +83,7 @@ void Call::Read() {
 // of its own that wakes the peer for nothing; what is written before takes that along.
 // With a backlog it is the next message that counts.
 void Call::ReadSoon() {
-  if (!shard_->calm()) return Read();
+  if (!home_->calm()) return Read();
   read_due_ = true;
   MarkDirty();
 }
@@ -64,18 +94,17 @@ void Call::OnRead(bool ok) {
     if (ok) {
       const wire::Buffer message = CopyIn(incoming_);
       incoming_.Clear();
-      handler_->OnMessage(message);
-      ReadSoon();
-    } else {
-      handler_->OnHalfClosed();
-      if (!attended_) Finish(std::nullopt);
+      // The call may be another shard's afterwards.
+      return OnMessage(message);
     }
+    handler_->OnHalfClosed();
+    if (!attended_) Finish(std::nullopt);
   }
   DeleteIfDone();
 }
 
 void Call::Write(session::OutFrame frame) {
-  if (shard_->stopping()) return;
+  if (home_->stopping()) return;
   grpc::WriteOptions options;
   // The first write carries the headers and would wait for a flush that no other
   // write can bring: the next one is only issued once this one is done.
@@ -100,7 +129,7 @@ void Call::Finish(const std::optional<Error>& error) {
   finishing_ = true;
   if (error) ended_with_ = error->kind;
   const grpc::Status status = MakeStatus(error, &context_);
-  if (shard_->stopping()) {
+  if (home_->stopping()) {
     done_ = true;
     return;
   }
@@ -115,7 +144,7 @@ void Call::Finish(const std::optional<Error>& error) {
 void Call::WriteAndFinish(session::OutFrame frame) {
   if (finishing_) return;
   finishing_ = true;
-  if (shard_->stopping()) {
+  if (home_->stopping()) {
     done_ = true;
     return;
   }
@@ -126,7 +155,7 @@ void Call::OnFinished(bool ok) {
   done_ = true;
   // A peer that just went away looks like one that half-closed without Close.
   if (ended_with_ && (ok || *ended_with_ != ErrorKind::kProtocol)) {
-    shard_->CountError(*ended_with_);
+    home_->CountError(*ended_with_);
   }
   DeleteIfDone();
 }

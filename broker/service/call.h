@@ -4,7 +4,6 @@
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/support/byte_buffer.h>
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,22 +32,38 @@ class Handler {
   virtual MonoNanos OnTimer(const Now&) { return INT64_MAX; }
 };
 
-// Makes the handler of a new call; nothing if there is no such method.
-using HandlerFactory = std::function<std::unique_ptr<Handler>(Call*)>;
+// The methods that there are. Thread-safety: all shards' threads ask.
+class Methods {
+ public:
+  virtual ~Methods() = default;
+  // Of a new call, or of one that has moved; nothing if there is no such method.
+  virtual std::unique_ptr<Handler> MakeHandler(Call* call) = 0;
+  // The shard that `call` belongs to, now that its first message has come.
+  virtual Shard* HomeOf(Call* call, const wire::Buffer& first) = 0;
+};
 
 // Deletes itself once it has finished and no operation is outstanding.
-// Thread-safety: none; all on the shard's thread.
+//
+// A call is accepted by the shard that polls, and its operations complete in that
+// one's queue for good. If its first message names a queue of another shard it moves
+// there before its handler has seen anything: from then on the other shard tends it
+// and starts its operations, which any thread may, and is handed what the first one's
+// poller finds.
+//
+// Thread-safety: none; all on the thread of the shard that is its home. `home_` is
+// written once, by the only thread that polls for the call, before the call is handed
+// on; so both shards may read it without a lock.
 class Call final : public Tended {
  public:
   // Waits for the next call on `service`, and then for another.
-  static void Accept(grpc::AsyncGenericService* service, Shard* shard,
-                     const HandlerFactory* factory);
+  static void Accept(grpc::AsyncGenericService* service, Shard* shard, Methods* methods);
 
-  Shard* shard() { return shard_; }
+  // Its home.
+  Shard* shard() { return home_; }
   const std::string& method() const { return context_.method(); }
   std::string peer() const { return context_.peer(); }
-  void MarkDirty() { shard_->MarkDirty(this); }
-  void StartTimer(MonoNanos at) { shard_->StartTimer(this, at); }
+  void MarkDirty() { home_->MarkDirty(this); }
+  void StartTimer(MonoNanos at) { home_->StartTimer(this, at); }
 
   bool writing() const { return writing_; }
   bool finished() const { return finishing_; }
@@ -65,19 +80,25 @@ class Call final : public Tended {
     using Method = void (Call::*)(bool);
     Op(Call* call, Method method) : call_(call), method_(method) {}
     void Proceed(bool ok) override { (call_->*method_)(ok); }
+    Shard* home() const override { return call_->home_; }
 
    private:
     Call* const call_;
     const Method method_;
   };
 
-  Call(grpc::AsyncGenericService* service, Shard* shard, const HandlerFactory* factory);
+  Call(grpc::AsyncGenericService* service, Shard* shard, Methods* methods);
   ~Call() override;
   void OnAccepted(bool ok);
   void OnRead(bool ok);
   void OnWritten(bool ok);
   void OnFinished(bool ok);
   void OnGone(bool ok);
+  void OnMoved(bool ok);
+  void MoveTo(Shard* home, const wire::Buffer& first);
+  // False if there is none: then the call finishes.
+  bool MakeHandler();
+  void OnMessage(const wire::Buffer& message);
   void Read();
   void ReadSoon();
   void DeleteIfDone();
@@ -85,8 +106,8 @@ class Call final : public Tended {
   MonoNanos OnTimer(const Now& now) override;
 
   grpc::AsyncGenericService* const service_;
-  Shard* const shard_;
-  const HandlerFactory* const factory_;
+  Shard* home_;
+  Methods* const methods_;
   grpc::GenericServerContext context_;
   grpc::GenericServerAsyncReaderWriter stream_{&context_};
   Op accepted_{this, &Call::OnAccepted};
@@ -94,9 +115,12 @@ class Call final : public Tended {
   Op written_{this, &Call::OnWritten};
   Op finished_{this, &Call::OnFinished};
   Op gone_{this, &Call::OnGone};
+  Op moved_{this, &Call::OnMoved};
   grpc::ByteBuffer incoming_;
+  wire::Buffer first_;  // while the call moves
   std::unique_ptr<Handler> handler_;
   std::optional<ErrorKind> ended_with_;
+  bool at_home_ = false;  // the first message has come, and it will not move any more
   bool reading_ = false;
   bool read_due_ = false;  // to be posted after the pump
   bool writing_ = false;

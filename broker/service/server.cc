@@ -3,12 +3,17 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
 
+#include <cassert>
 #include <chrono>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "broker/base/thread_name.h"
+#include "broker/runtime/shard_of.h"
 #include "broker/service/reflection.h"
+#include "broker/service/router.h"
 #include "broker/service/session_handler.h"
 #include "broker/service/unary.h"
 #include "broker/service/watch.h"
@@ -55,9 +60,6 @@ const absl::flat_hash_map<std::string_view, AdminFactory>& AdminMethods() {
 Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clock* clock) {
   auto server = std::unique_ptr<Server>(new Server());
   server->options_ = options;
-  Server* self = server.get();
-  server->factory_ = [self](Call* call) { return self->MakeHandler(call); };
-
   grpc::ServerBuilder builder;
   auto acceptor = Acceptor::Listen(options.accept);
   if (!acceptor) return std::move(acceptor.error());
@@ -76,8 +78,10 @@ Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clo
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
-  server->shard_ =
-      std::make_unique<Shard>(builder.AddCompletionQueue(), clock, options.longest_poll);
+  for (size_t i = 0; i < options.shards; ++i) {
+    server->lines_.push_back(std::make_unique<Line>(&server->peers_, builder.AddCompletionQueue(),
+                                                    clock, options.longest_poll));
+  }
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) {
     return Error{.kind = ErrorKind::kInternal, .message = "gRPC did not start"};
@@ -89,53 +93,104 @@ Result<std::unique_ptr<Server>> Server::Create(const ServerOptions& options, Clo
 Server::~Server() { Stop(); }
 
 void Server::Every(MonoNanos period, std::function<void(runtime::Broker*, const Now&)> f) {
-  shard_->Every(period, [this, f = std::move(f)](const Now& now) { f(broker_, now); });
+  Line* first = lines_.front().get();
+  first->shard.Every(period, [first, f = std::move(f)](const Now& now) { f(first->broker, now); });
 }
 
-void Server::Start(runtime::Broker* broker) {
-  broker_ = broker;
-  constexpr MonoNanos kHealthPeriod = 20 * kNanosPerMilli;
-  shard_->Every(kHealthPeriod, [this](const Now&) {
-    health_.Set(broker_->ready() && !draining_ && !broker_->failure());
-  });
-  thread_ = std::thread([this, broker] { Run(broker); });
+void Server::Start(const std::vector<runtime::Broker*>& brokers) {
+  assert(brokers.size() == lines_.size());
+  for (size_t i = 0; i < lines_.size(); ++i) lines_[i]->broker = brokers[i];
+  for (const auto& line : lines_) StartLine(line.get());
   acceptor_->Start(connections_);
 }
 
-void Server::Run(runtime::Broker* broker) {
-  for (int i = 0; i < kAcceptsPosted; ++i) Call::Accept(&generic_, shard_.get(), &factory_);
-  shard_->Run(broker);
+void Server::StartLine(Line* line) {
+  constexpr MonoNanos kHealthPeriod = 20 * kNanosPerMilli;
+  line->shard.Every(kHealthPeriod, [this, line](const Now&) {
+    line->health.Set(line->broker->ready() && !draining_ && !line->broker->failure());
+  });
+  line->shard.OnRound([line](MonoNanos round) {
+    line->rounds.Add(static_cast<double>(round) / (1e3 * kNanosPerMilli));
+  });
+  constexpr MonoNanos kTellPeriod = 1'000 * kNanosPerMilli;
+  line->shard.Every(kTellPeriod, [line](const Now&) {
+    const std::lock_guard lock(line->mutex);
+    line->rounds_told = line->rounds;
+  });
+  line->thread = std::thread([this, line] {
+    NameThread("shard-" + std::to_string(line->shard.index()));
+    for (int i = 0; i < kAcceptsPosted; ++i) Call::Accept(&generic_, &line->shard, this);
+    line->shard.Run(line->broker);
+  });
+}
+
+size_t Server::calls() const {
+  size_t n = 0;
+  for (const auto& line : lines_) n += line->shard.tended();
+  return n;
+}
+
+Histogram Server::rounds() const {
+  Histogram all(kSecondsBounds);
+  for (const auto& line : lines_) {
+    const std::lock_guard lock(line->mutex);
+    all.Add(line->rounds_told);
+  }
+  return all;
+}
+
+std::array<uint64_t, Shard::kErrorKinds> Server::errors() const {
+  std::array<uint64_t, Shard::kErrorKinds> all{};
+  for (size_t kind = 0; kind < all.size(); ++kind) {
+    for (const auto& line : lines_) all[kind] += line->shard.errors(kind);
+  }
+  return all;
 }
 
 void Server::OnShard(std::function<void(runtime::Broker*)> f) {
-  broker_->Post([this, f = std::move(f)] { f(broker_); });
+  runtime::Broker* broker = lines_.front()->broker;
+  broker->Post([broker, f = std::move(f)] { f(broker); });
 }
 
 void Server::Drain(std::function<void()> done) {
-  OnShard([this, done = std::move(done)](runtime::Broker* broker) {
-    draining_ = true;
-    health_.Set(false);
-    broker->Drain(done);
-  });
+  draining_ = true;
+  for (const auto& line : lines_) {
+    line->broker->Post([health = &line->health] { health->Set(false); });
+  }
+  OnShard([done = std::move(done)](runtime::Broker* broker) { broker->Drain(done); });
 }
 
 void Server::Stop() {
   if (server_ == nullptr) return;
-  // The shard's thread goes on polling meanwhile, so that calls can end.
+  // The shards' threads go on polling meanwhile, so that calls can end.
   acceptor_->Stop();
   constexpr std::chrono::milliseconds kGrace(100);
   server_->Shutdown(std::chrono::system_clock::now() + kGrace);
-  if (thread_.joinable()) {
-    shard_->Stop();
-    thread_.join();
-  } else {
-    shard_->queue()->Shutdown();
+  for (const auto& line : lines_) {
+    if (line->thread.joinable()) {
+      line->shard.Stop();
+    } else {
+      line->shard.queue()->Shutdown();
+    }
+  }
+  for (const auto& line : lines_) {
+    if (line->thread.joinable()) {
+      line->thread.join();
+      continue;
+    }
     void* tag = nullptr;
     bool ok = false;
-    while (shard_->queue()->Next(&tag, &ok)) {
+    while (line->shard.queue()->Next(&tag, &ok)) {
     }
   }
   server_.reset();
+}
+
+Shard* Server::HomeOf(Call* call, const wire::Buffer& first) {
+  if (lines_.size() == 1) return call->shard();
+  const std::string queue = QueueNamedBy(call->method(), first);
+  if (queue.empty()) return call->shard();
+  return &lines_[runtime::ShardOf(queue, lines_.size())]->shard;
 }
 
 std::unique_ptr<Handler> Server::MakeHandler(Call* call) {
@@ -159,8 +214,9 @@ std::unique_ptr<Handler> Server::MakeHandler(Call* call) {
   const auto admin = AdminMethods().find(method);
   if (admin != AdminMethods().end()) return admin->second(call);
   if (method == "/spillway.v1.Admin/Watch") return MakeWatch(call);
-  if (method == "/grpc.health.v1.Health/Check") return health_.MakeCheck(call);
-  if (method == "/grpc.health.v1.Health/Watch") return health_.MakeWatch(call);
+  Health& health = lines_[call->shard()->index()]->health;
+  if (method == "/grpc.health.v1.Health/Check") return health.MakeCheck(call);
+  if (method == "/grpc.health.v1.Health/Watch") return health.MakeWatch(call);
   if (method == "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo" ||
       method == "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo") {
     return MakeReflection(call);

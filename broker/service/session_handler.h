@@ -1,6 +1,7 @@
 // The streams Publish and Consume: a session carried by a call.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <utility>
 
@@ -14,7 +15,7 @@ template <typename Session>
 class SessionHandler final : public Handler, private session::Host {
  public:
   // `streams` counts the handlers that live.
-  SessionHandler(Call* call, const session::SessionOptions& options, uint32_t* streams)
+  SessionHandler(Call* call, const session::SessionOptions& options, std::atomic<uint32_t>* streams)
       : call_(call),
         streams_(streams),
         session_(options, call->shard()->broker(), this, call->peer(), call->shard()->now()) {
@@ -45,7 +46,7 @@ class SessionHandler final : public Handler, private session::Host {
   void Dirty() override { call_->MarkDirty(); }
 
   Call* const call_;
-  uint32_t* const streams_;
+  std::atomic<uint32_t>* const streams_;
   Session session_;
 };
 

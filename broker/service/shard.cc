@@ -4,6 +4,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace spillway::service {
@@ -13,6 +15,8 @@ namespace {
 constexpr int kMaxEvents = 256;
 // The longest sleep, so that a lost wake-up heals by itself.
 constexpr MonoNanos kLongestWait = 100 * kNanosPerMilli;
+// The same once nobody can wake this thread through its queue.
+constexpr MonoNanos kLongestWaitAtTheEnd = kNanosPerMilli;
 // What a look at the queue takes that finds something there.
 constexpr MonoNanos kCalm = 10'000;
 
@@ -20,9 +24,16 @@ gpr_timespec Span(MonoNanos nanos) { return gpr_time_from_nanos(nanos, GPR_TIMES
 
 }  // namespace
 
-Shard::Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock,
+Shard::Shard(Peers* peers, std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock,
              MonoNanos longest_poll)
-    : queue_(std::move(queue)), clock_(clock), now_(clock->Read()), idle_poll_(longest_poll) {}
+    : peers_(peers),
+      index_(peers->shards.size()),
+      queue_(std::move(queue)),
+      clock_(clock),
+      now_(clock->Read()),
+      idle_poll_(longest_poll) {
+  peers_->shards.push_back(this);
+}
 
 Shard::~Shard() = default;
 
@@ -37,10 +48,7 @@ void Shard::Wake() {
 }
 
 void Shard::Stop() {
-  {
-    const std::lock_guard lock(wake_mutex_);
-    stop_wanted_ = true;
-  }
+  stop_wanted_ = true;
   Wake();
 }
 
@@ -50,13 +58,24 @@ void Shard::WakeTag::Proceed(bool) {
 }
 
 void Shard::StopIfWanted() {
-  const std::lock_guard lock(wake_mutex_);
-  if (!stop_wanted_ || closed_) return;
-  // From here on nobody starts an operation on the queue: calls look at
-  // stopping_ on this thread, wakers at closed_ under the lock.
-  closed_ = true;
+  if (!stop_wanted_ || stopping_) return;
+  // From here on no call of this shard starts an operation, on any queue: calls look
+  // at stopping_ on this thread.
   stopping_ = true;
-  queue_->Shutdown();
+  if (++peers_->stopping < peers_->shards.size()) return;
+  for (Shard* peer : peers_->shards) peer->Wake();
+}
+
+void Shard::CloseIfAllStop() {
+  if (!stopping_ || peers_->stopping < peers_->shards.size()) return;
+  const std::lock_guard lock(wake_mutex_);
+  // Wakers look at closed_ under the lock.
+  if (!std::exchange(closed_, true)) queue_->Shutdown();
+}
+
+void Shard::Tend(Tended* tended) {
+  tended_.insert(tended);
+  tended_count_.store(tended_.size(), std::memory_order_relaxed);
 }
 
 void Shard::MarkDirty(Tended* tended) {
@@ -75,8 +94,9 @@ void Shard::StartTimer(Tended* tended, MonoNanos at) {
 
 void Shard::Forget(Tended* tended) {
   tended_.erase(tended);
-  if (tended->timer_ != 0) timers_.erase(tended->timer_);
-  if (!tended->dirty_) return;
+  tended_count_.store(tended_.size(), std::memory_order_relaxed);
+  if (tended->timer_ != 0) timers_.erase(std::exchange(tended->timer_, 0));
+  if (!std::exchange(tended->dirty_, false)) return;
   std::replace(dirty_.begin(), dirty_.end(), tended, static_cast<Tended*>(nullptr));
   std::replace(pumping_.begin(), pumping_.end(), tended, static_cast<Tended*>(nullptr));
 }
@@ -86,7 +106,7 @@ void Shard::Every(MonoNanos period, std::function<void(const Now&)> f) {
 }
 
 MonoNanos Shard::NextDue() const {
-  MonoNanos next = now_.mono + kLongestWait;
+  MonoNanos next = now_.mono + (stopping_ ? kLongestWaitAtTheEnd : kLongestWait);
   if (broker_ != nullptr) next = std::min(next, broker_->next_deadline());
   if (!due_.empty()) next = std::min(next, due_.top().at);
   for (const Periodic& periodic : periodic_) next = std::min(next, periodic.due);
@@ -144,8 +164,49 @@ grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
   return status;
 }
 
+void Shard::Handle(Tag* tag, bool ok) {
+  Shard* home = tag->home();
+  if (home == nullptr || home == this) {
+    tag->Proceed(ok);
+  } else {
+    Hand(home, tag, ok);
+  }
+}
+
+void Shard::Hand(Shard* to, Tag* tag, bool ok) {
+  handing_[to->index_].push_back({.tag = tag, .ok = ok});
+}
+
+void Shard::HandOver() {
+  for (size_t i = 0; i < handing_.size(); ++i) {
+    if (!handing_[i].empty()) peers_->shards[i]->Take(&handing_[i]);
+  }
+}
+
+void Shard::Take(std::vector<Event>* events) {
+  {
+    const std::lock_guard lock(taken_mutex_);
+    taken_.insert(taken_.end(), events->begin(), events->end());
+    any_taken_.store(true, std::memory_order_relaxed);
+  }
+  events->clear();
+  Wake();
+}
+
+void Shard::ProceedWithTaken() {
+  if (!any_taken_.load(std::memory_order_relaxed)) return;
+  {
+    const std::lock_guard lock(taken_mutex_);
+    proceeding_.swap(taken_);
+    any_taken_.store(false, std::memory_order_relaxed);
+  }
+  for (const Event& event : proceeding_) event.tag->Proceed(event.ok);
+  proceeding_.clear();
+}
+
 void Shard::Run(runtime::Broker* broker) {
   broker_ = broker;
+  handing_.resize(peers_->shards.size());
   now_ = clock_->Read();
   broker_->Start(now_);
   while (true) {
@@ -155,10 +216,12 @@ void Shard::Run(runtime::Broker* broker) {
     if (poked_.exchange(false)) StopIfWanted();
     broker_->SetNow(now_);
     for (int events = 0; status == grpc::CompletionQueue::GOT_EVENT; ++events) {
-      static_cast<Tag*>(tag)->Proceed(ok);
+      Handle(static_cast<Tag*>(tag), ok);
       if (events == kMaxEvents) break;
       status = queue_->AsyncNext(&tag, &ok, gpr_inf_past(GPR_CLOCK_MONOTONIC));
     }
+    HandOver();
+    ProceedWithTaken();
     RunTimers();
     broker_->RunBatch(now_);
     PumpDirty();
@@ -169,7 +232,15 @@ void Shard::Run(runtime::Broker* broker) {
     }
     if (on_round_) on_round_(clock_->Read().mono - now_.mono);
     if (status == grpc::CompletionQueue::SHUTDOWN) break;
+    CloseIfAllStop();
   }
+  // Others may still find operations of calls that live here. Nobody can wake this
+  // thread any more, but this is soon over.
+  for (++peers_->drained; peers_->drained < peers_->shards.size();) {
+    ProceedWithTaken();
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  ProceedWithTaken();
   while (!tended_.empty()) delete *tended_.begin();  // forgets itself
 }
 

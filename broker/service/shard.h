@@ -23,11 +23,16 @@
 
 namespace spillway::service {
 
+class Shard;
+
 // What a completion queue's tag points to.
 class Tag {
  public:
   virtual ~Tag() = default;
   virtual void Proceed(bool ok) = 0;
+  // The shard on whose thread it proceeds; nullptr: that whose queue it came from.
+  // Asked on the latter's thread.
+  virtual Shard* home() const { return nullptr; }
 };
 
 // What is looked after by a shard's thread: writes after a batch, and timers.
@@ -44,24 +49,42 @@ class Tended {
   uint64_t timer_ = 0;  // 0: none
 };
 
+// The shards of one server, and how far they have come in stopping. A call may have
+// its operations in the queue of one shard and live on another: no queue may be shut
+// down before nobody starts operations, and nobody may leave before all queues are
+// empty.
+struct Peers {
+  std::vector<Shard*> shards;        // constant once the first one runs
+  std::atomic<size_t> stopping = 0;  // start no operation from now on
+  std::atomic<size_t> drained = 0;   // have handed on all that their queues held
+};
+
 // One round: all events that are there → the broker's batch → what it left to
-// write. Nothing else touches the broker, so nothing on this path takes a lock.
+// write. Nothing else touches the broker. Between shards only the tags of calls that
+// have moved pass, a round's at a time; with one shard nothing on this path takes a
+// lock.
 //
-// Thread-safety: Wake and Stop may be called on any thread; the rest on the
-// thread that calls Run, or before Run.
+// Thread-safety: Wake, Stop, errors and tended may be called on any thread; the rest
+// on the thread that calls Run, or before Run.
 class Shard {
  public:
-  // Polls for up to `longest_poll` before it sleeps.
-  Shard(std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock, MonoNanos longest_poll);
+  // Joins `peers`. Polls for up to `longest_poll` before it sleeps.
+  Shard(Peers* peers, std::unique_ptr<grpc::ServerCompletionQueue> queue, Clock* clock,
+        MonoNanos longest_poll);
   ~Shard();
 
-  // Runs until Stop and until no operation is outstanding; destroys what it tends then.
+  // Runs until Stop and until no operation of any shard is outstanding; destroys what
+  // it tends then.
   void Run(runtime::Broker* broker);
   // Another round soon.
   void Wake();
-  // Shuts the queue down in the next round. Call after the server's Shutdown.
+  // Shuts the queue down once every shard has been told to stop. Call after the
+  // server's Shutdown.
   void Stop();
+  // Lets `tag` proceed on `to`, after this round's events, in the order of the calls.
+  void Hand(Shard* to, Tag* tag, bool ok);
 
+  size_t index() const { return index_; }
   grpc::ServerCompletionQueue* queue() { return queue_.get(); }
   runtime::Broker* broker() { return broker_; }
   const Now& now() const { return now_; }
@@ -71,12 +94,12 @@ class Shard {
   bool stopping() const { return stopping_; }
   // Looks after `tended` until it is forgotten, and destroys it if it is there when
   // Run ends: by then no operation can come back to it.
-  void Tend(Tended* tended) { tended_.insert(tended); }
-  size_t tended() const { return tended_.size(); }
+  void Tend(Tended* tended);
+  size_t tended() const { return tended_count_; }
   // Pumps `tended` after the batch.
   void MarkDirty(Tended* tended);
   void StartTimer(Tended* tended, MonoNanos at);
-  // REQUIRED before `tended` is destroyed.
+  // REQUIRED before `tended` is destroyed, or tended elsewhere.
   void Forget(Tended* tended);
   // Called about every `period` on this thread, after a batch.
   void Every(MonoNanos period, std::function<void(const Now&)> f);
@@ -85,8 +108,8 @@ class Shard {
   void OnRound(std::function<void(MonoNanos)> f) { on_round_ = std::move(f); }
   // Counts an error that a call ended with.
   void CountError(ErrorKind kind) { ++errors_[static_cast<size_t>(kind)]; }
-  using ErrorCounts = std::array<uint64_t, static_cast<size_t>(ErrorKind::kInternal) + 1>;
-  const ErrorCounts& errors() const { return errors_; }
+  static constexpr size_t kErrorKinds = static_cast<size_t>(ErrorKind::kInternal) + 1;
+  uint64_t errors(size_t kind) const { return errors_[kind]; }
 
  private:
   struct Periodic {
@@ -108,13 +131,29 @@ class Shard {
     Shard* const shard_;
   };
 
+  struct Event {
+    Tag* tag;
+    bool ok;
+  };
+
   void StopIfWanted();
   // The next event, after polling and then sleeping for it.
   grpc::CompletionQueue::NextStatus Next(void** tag, bool* ok);
+  // Proceeds, here or where the tag is at home.
+  void Handle(Tag* tag, bool ok);
+  // Gives the others what this round found for them.
+  void HandOver();
+  void Take(std::vector<Event>* events);
+  // Proceeds with what others gave.
+  void ProceedWithTaken();
+  // Shuts the queue down as soon as nobody starts operations.
+  void CloseIfAllStop();
   MonoNanos NextDue() const;
   void RunTimers();
   void PumpDirty();
 
+  Peers* const peers_;
+  const size_t index_;
   const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   Clock* const clock_;
   runtime::Broker* broker_ = nullptr;
@@ -123,22 +162,29 @@ class Shard {
   bool calm_ = false;
   bool stopping_ = false;
   std::function<void(MonoNanos)> on_round_;
-  ErrorCounts errors_{};
+  std::array<std::atomic<uint64_t>, kErrorKinds> errors_{};
   absl::flat_hash_set<Tended*> tended_;
+  std::atomic<size_t> tended_count_ = 0;
   std::vector<Tended*> dirty_;
   std::vector<Tended*> pumping_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
   absl::flat_hash_map<uint64_t, Tended*> timers_;
   uint64_t next_timer_ = 1;
   std::vector<Periodic> periodic_;
+  std::vector<std::vector<Event>> handing_;  // by the index of who gets them
+  std::vector<Event> proceeding_;
 
+  std::mutex taken_mutex_;
+  std::vector<Event> taken_;             // guarded by taken_mutex_
+  std::atomic<bool> any_taken_ = false;  // written under taken_mutex_
+
+  std::atomic<bool> stop_wanted_{false};
   std::atomic<bool> poked_{false};   // Wake was called
   std::atomic<bool> asleep_{false};  // it may not look at poked_ for long
   WakeTag wake_tag_{this};
   std::mutex wake_mutex_;
   grpc::Alarm alarm_;          // guarded by wake_mutex_
   bool wake_pending_ = false;  // guarded by wake_mutex_; the alarm has not come back
-  bool stop_wanted_ = false;   // guarded by wake_mutex_
   bool closed_ = false;        // guarded by wake_mutex_; the queue is shut down
 };
 

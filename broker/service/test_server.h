@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "broker/base/clock.h"
 #include "broker/service/server.h"
@@ -58,24 +59,27 @@ class TestServer {
     server_ = std::move(*created);
     if (real) {
       store_ = std::make_unique<storage::MemoryStore>(storage::MemoryOptions{.manual = false});
-      real_ = runtime::Broker::Create(
+      real_ = runtime::Broker::CreateShards(
           {.store = store_.get(),
-           .wake = [s = server_.get()] { s->Wake(); },
            .memory_budget_bytes = uint64_t{256} << 20,
            .auto_create = true,
            .disk_space =
                [] {
                  return std::pair<uint64_t, uint64_t>{1ull << 40, 1ull << 41};
                },
-           .seed = 1});
+           .seed = 1},
+          options.shards, [s = server_.get()](size_t shard) { s->Wake(shard); });
+      std::vector<runtime::Broker*> brokers;
+      for (const auto& broker : real_) brokers.push_back(broker.get());
+      server_->Start(brokers);
     } else {
       fake_.wake = [s = server_.get()] { s->Wake(); };
+      server_->Start(&fake_);
     }
-    server_->Start(real ? real_.get() : &fake_);
     channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
                                          grpc::InsecureChannelCredentials(), Arguments());
     for (bool ready = false; real && !ready;) {
-      OnShard([&] { ready = real_->ready(); });
+      OnShard([&] { ready = real_.front()->ready(); });
     }
     broker_ = pb::Broker::NewStub(channel_);
     admin_ = pb::Admin::NewStub(channel_);
@@ -83,10 +87,10 @@ class TestServer {
   ~TestServer() { Stop(); }
   void Stop() {
     server_->Stop();
-    real_.reset();
+    real_.clear();
   }
 
-  // Runs `f` on the shard's thread and waits for it.
+  // Runs `f` on the first shard's thread and waits for it.
   template <typename F>
   void OnShard(F f) {
     std::mutex mutex;
@@ -114,7 +118,7 @@ class TestServer {
   session::FakeBroker fake_;
   std::unique_ptr<storage::MemoryStore> store_;
   std::unique_ptr<Server> server_;
-  std::unique_ptr<runtime::Broker> real_;
+  std::vector<std::unique_ptr<runtime::Broker>> real_;  // one for each shard
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<pb::Broker::Stub> broker_;
   std::unique_ptr<pb::Admin::Stub> admin_;

@@ -1,7 +1,10 @@
 #include "broker/service/watch.h"
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "broker/base/registry.gen.h"
 #include "broker/service/unary.h"
@@ -18,11 +21,14 @@ class WatchHandler final : public OneRequestHandler<pb::WatchRequest> {
 
   void Pump() override {
     // A peer that does not read skips snapshots; none waits for it.
-    if (!due_ || call_->writing()) return;
-    due_ = false;
-    Result<pb::WatchResponse> snapshot = call_->shard()->broker()->Snapshot(request_);
-    if (!snapshot) return call_->Finish(snapshot.error());
-    call_->Write(MessageFrame(*snapshot));
+    if (call_->writing()) return;
+    if (*answer_) {
+      const Result<pb::WatchResponse> snapshot = *std::exchange(*answer_, std::nullopt);
+      if (!snapshot) return call_->Finish(snapshot.error());
+      asked_ = false;
+      return call_->Write(MessageFrame(*snapshot));
+    }
+    if (due_ && !asked_) Ask();
   }
 
   MonoNanos OnTimer(const Now& now) override {
@@ -48,10 +54,26 @@ class WatchHandler final : public OneRequestHandler<pb::WatchRequest> {
     call_->StartTimer(OnTimer(call_->shard()->now()));
   }
 
+  void Ask() {
+    due_ = false;
+    asked_ = true;
+    // The call may be gone before the broker answers; then the answer is dropped.
+    call_->shard()->broker()->Snapshot(
+        request_, [slot = std::weak_ptr(answer_), call = call_](Result<pb::WatchResponse> answer) {
+          if (const auto kept = slot.lock()) {
+            *kept = std::move(answer);
+            call->MarkDirty();
+          }
+        });
+  }
+
+  using Slot = std::optional<Result<pb::WatchResponse>>;
+  const std::shared_ptr<Slot> answer_ = std::make_shared<Slot>();
   pb::WatchRequest request_;
   MonoNanos interval_ = 0;
   MonoNanos next_ = 0;
   bool due_ = false;
+  bool asked_ = false;
 };
 
 }  // namespace

@@ -187,11 +187,11 @@ void FakeBroker::GetQueue(const pb::GetQueueRequest& request, Reply<pb::GetQueue
   replies_.push_back([reply, error] { reply(error); });
 }
 
-Result<pb::WatchResponse> FakeBroker::Snapshot(const pb::WatchRequest&) {
+void FakeBroker::Snapshot(const pb::WatchRequest&, Reply<pb::WatchResponse> reply) {
   pb::WatchResponse response;
   response.mutable_broker()->set_sessions(
       static_cast<uint32_t>(publishers_.size() + consumers_.size()));
-  return response;
+  replies_.push_back([reply, response] { reply(response); });
 }
 
 void FakeBroker::Drain(std::function<void()> done) {

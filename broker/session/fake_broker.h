@@ -59,8 +59,10 @@ class FakeBroker final : public runtime::Broker {
                    Reply<runtime::pb::CreateQueueResponse> reply) override;
   void GetQueue(const runtime::pb::GetQueueRequest& request,
                 Reply<runtime::pb::GetQueueResponse> reply) override;
-  Result<runtime::pb::WatchResponse> Snapshot(const runtime::pb::WatchRequest&) override;
-  Observed Observe() const override { return {}; }
+  void Snapshot(const runtime::pb::WatchRequest&, Reply<runtime::pb::WatchResponse> reply) override;
+  void Observe(Reply<Observed> reply) override {
+    replies_.push_back([reply] { reply(Observed()); });
+  }
   void SetNow(const Now&) override {}
   void Drain(std::function<void()> done) override;
   void RunBatch(const Now& now) override;

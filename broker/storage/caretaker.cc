@@ -4,6 +4,7 @@
 #include <future>
 
 #include "broker/base/clock.h"
+#include "broker/base/thread_name.h"
 
 namespace spillway::storage {
 
@@ -36,6 +37,7 @@ void Caretaker::Trimmed(LaneId lane, Position upto, uint64_t bytes) {
 }
 
 void Caretaker::Run() {
+  NameThread("caretaker");
   for (;;) {
     commits_.SetDisk(disk_.Check());
     if (!mark_.SyncIfDue(SteadyNanos())) commits_.Poison("the high-water mark was not synced");

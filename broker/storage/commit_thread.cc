@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "broker/base/clock.h"
+#include "broker/base/thread_name.h"
 
 namespace spillway::storage {
 namespace {
@@ -182,6 +183,7 @@ void CommitThread::Wake() {
 }
 
 void CommitThread::Run() {
+  NameThread("commit");
   while (Take()) {
     Cycle();
     AfterCycle();

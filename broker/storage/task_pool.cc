@@ -1,9 +1,16 @@
 #include "broker/storage/task_pool.h"
 
+#include "broker/base/thread_name.h"
+
 namespace spillway::storage {
 
 TaskPool::TaskPool(int threads) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, i] {
+      NameThread("read-" + std::to_string(i));
+      Run();
+    });
+  }
 }
 
 bool TaskPool::Post(Task& task, size_t limit) {
