@@ -39,7 +39,9 @@ TEST(Shards, ARestartWithAnotherNumberFindsEverything) {
     TestBroker broker(std::move(store), kBudget, false, shards);
     for (int q = 0; q < kQueues; ++q) {
       const std::string name = QueueName(q);
-      if (records == 0) ASSERT_TRUE(broker.CreateQueue(name, {}).ok());
+      if (records == 0) {
+        ASSERT_TRUE(broker.CreateQueue(name, {}).ok());
+      }
       auto publisher = broker.Publisher(name, "p");
       ASSERT_TRUE(publisher->opened) << name;
       EXPECT_EQ(publisher->opened->next_sequence, static_cast<uint64_t>(records) + 1);

@@ -6,8 +6,10 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,9 +53,17 @@ bool Eventually(F holds) {
   return true;
 }
 
+// One, or what the target says: tests of a real broker also run with several shards.
+inline size_t ShardsOfTests() {
+  const char* text = std::getenv("SPILLWAY_TEST_SHARDS");  // NOLINT(concurrency-mt-unsafe)
+  return text == nullptr ? 1 : std::stoul(text);
+}
+
 class TestServer {
  public:
-  explicit TestServer(bool real = false, const ServerOptions& options = {}) {
+  // A fake broker has one shard.
+  explicit TestServer(bool real = false, ServerOptions options = {}) {
+    if (real) options.shards = std::max(options.shards, ShardsOfTests());
     auto created = Server::Create(options, &clock_);
     EXPECT_TRUE(created.ok()) << (created.ok() ? "" : created.error().message);
     server_ = std::move(*created);
@@ -76,8 +86,7 @@ class TestServer {
       fake_.wake = [s = server_.get()] { s->Wake(); };
       server_->Start(&fake_);
     }
-    channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
-                                         grpc::InsecureChannelCredentials(), Arguments());
+    channel_ = Connect();
     for (bool ready = false; real && !ready;) {
       OnShard([&] { ready = real_.front()->ready(); });
     }
@@ -104,6 +113,12 @@ class TestServer {
     });
     std::unique_lock lock(mutex);
     cv.wait(lock, [&] { return done; });
+  }
+
+  // A connection of its own.
+  std::shared_ptr<grpc::Channel> Connect() const {
+    return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
+                                     grpc::InsecureChannelCredentials(), Arguments());
   }
 
   static grpc::ChannelArguments Arguments() {
@@ -167,9 +182,10 @@ class TestStream {
 
 class PublishStream : public TestStream<pb::PublishRequest, pb::PublishResponse> {
  public:
-  explicit PublishStream(TestServer& server)
+  explicit PublishStream(TestServer& server) : PublishStream(server.broker_.get()) {}
+  explicit PublishStream(pb::Broker::Stub* stub)
       : TestStream([](pb::Broker::Stub* s, grpc::ClientContext* c) { return s->Publish(c); },
-                   server.broker_.get()) {}
+                   stub) {}
   // Opens and reads what was granted; returns Opened.
   pb::PublishOpened Open(const std::string& queue, const std::string& producer = "") {
     pb::PublishRequest request;
@@ -201,9 +217,10 @@ class PublishStream : public TestStream<pb::PublishRequest, pb::PublishResponse>
 
 class ConsumeStream : public TestStream<pb::ConsumeRequest, pb::ConsumeResponse> {
  public:
-  explicit ConsumeStream(TestServer& server)
+  explicit ConsumeStream(TestServer& server) : ConsumeStream(server.broker_.get()) {}
+  explicit ConsumeStream(pb::Broker::Stub* stub)
       : TestStream([](pb::Broker::Stub* s, grpc::ClientContext* c) { return s->Consume(c); },
-                   server.broker_.get()) {}
+                   stub) {}
   pb::ConsumeOpened Open(const std::string& queue, uint64_t messages = 1'000'000,
                          uint64_t bytes = uint64_t{1} << 40) {
     pb::ConsumeRequest request;
