@@ -48,13 +48,22 @@ TEST(SettingsTest, ImpossibleValuesNameTheSettingAndTheRange) {
                                          {"listen", "127.0.0.1:65536"},
                                          {"listen", ""},
                                          {"http_listen", ":7421"},
-                                         {"drain_deadline_ms", "600001"}}) {
+                                         {"drain_deadline_ms", "600001"},
+                                         {"shards", "65"}}) {
     Loaded loaded;
     const Status status = Apply({{name, value}}, FromTest, &loaded);
     ASSERT_FALSE(status.ok()) << name;
     EXPECT_EQ(status.error().field, name);
     EXPECT_EQ(status.error().kind, ErrorKind::kInvalidArgument);
   }
+}
+
+TEST(SettingsTest, ThereAreAsManyShardsAsCoresUnlessSaid) {
+  Settings settings;
+  EXPECT_GE(Shards(settings), 1u);
+  EXPECT_LE(Shards(settings), 64u);
+  settings.shards = 3;
+  EXPECT_EQ(Shards(settings), 3u);
 }
 
 TEST(SettingsTest, OpenAddressesNeedAWord) {

@@ -258,6 +258,7 @@ class Broker {
 
   // Of all shards: tells every session to drain, stops grants, finishes what is
   // credited, saves cursors; `done` when all of it is durable (or the deadline passed).
+  // Once.
   virtual void Drain(std::function<void()> done) = 0;
 
   // The moment at which what is called next happens: records that arrive are stamped

@@ -78,8 +78,10 @@ void BrokerImpl::Gather(const Ask<Response>& ask, Merge<Response> merge, Reply<R
   round->answers.resize(shards);
   for (size_t i = 0; i < shards; ++i) {
     BrokerImpl* shard = shared_->shards[i];
-    shard->inbox_.Push([this, shard, i, ask, round] {
-      inbox_.Push([i, round, answer = ask(*shard)]() mutable {
+    // The round goes to the other shard and comes back; only this one may let it go,
+    // because of what the reply holds.
+    shard->inbox_.Push([this, shard, i, ask, round]() mutable {
+      inbox_.Push([i, round = std::move(round), answer = ask(*shard)]() mutable {
         round->answers[i] = std::move(answer);
         if (--round->left > 0) return;
         std::vector<Result<Response>> all;

@@ -420,9 +420,11 @@ std::unique_ptr<Consumer> BrokerImpl::OpenConsumer(const ConsumerOpen& open, Con
 }
 
 void BrokerImpl::Drain(std::function<void()> done) {
-  auto left = std::make_shared<size_t>(shared_->shards.size());
-  const std::function<void()> drained = [left, done = std::move(done)] {
-    if (--*left == 0) done();
+  if (all_drained_) return;
+  all_drained_ = std::move(done);
+  shards_to_drain_ = shared_->shards.size();
+  const auto drained = [this] {
+    if (--shards_to_drain_ == 0) all_drained_();
   };
   for (BrokerImpl* shard : shared_->shards) {
     if (shard == this) {

@@ -144,6 +144,9 @@ class BrokerImpl final : public Broker, public LaneEnv {
   failure::Drain drain_;
   size_t lanes_to_save_ = 0;
   std::function<void()> drained_;
+  // Of the shard that is asked to drain all.
+  size_t shards_to_drain_ = 0;
+  std::function<void()> all_drained_;
 };
 
 }  // namespace spillway::runtime

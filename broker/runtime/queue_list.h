@@ -2,11 +2,11 @@
 // one.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "broker/base/error.h"
@@ -38,7 +38,8 @@ class QueueList {
 };
 
 // The list that another shard keeps: through that shard's inbox and back through this
-// one's. Changes of queues are rare, so this may cost two hops.
+// one's. Changes of queues are rare, so this may cost two hops. What is to be done then
+// stays here, since it may hold what only this thread may let go.
 class DistantQueueList final : public QueueList {
  public:
   DistantQueueList(QueueList* list, Inbox* there, Inbox* here)
@@ -46,31 +47,35 @@ class DistantQueueList final : public QueueList {
 
   uint32_t NextId() override { return list_->NextId(); }
   void Put(const QueueEntry& entry, Done done) override {
-    Ask([this, entry](Done answer) { list_->Put(entry, std::move(answer)); }, std::move(done));
+    const uint64_t number = Wait(std::move(done));
+    there_->Push([this, entry, number] { list_->Put(entry, AnswerTo(number)); });
   }
   void Remove(uint32_t id, Done done) override {
-    Ask([this, id](Done answer) { list_->Remove(id, std::move(answer)); }, std::move(done));
+    const uint64_t number = Wait(std::move(done));
+    there_->Push([this, id, number] { list_->Remove(id, AnswerTo(number)); });
   }
-  bool idle() const override { return asked_ == 0; }
+  bool idle() const override { return waiting_.empty(); }
 
  private:
-  void Ask(std::function<void(Done)> what, Done done) {
-    ++asked_;
-    Done answer = [this, done = std::move(done)](std::optional<Error> error) {
-      here_->Push([this, done, error = std::move(error)] {
-        --asked_;
-        done(error);
+  uint64_t Wait(Done done) {
+    waiting_.emplace(++last_number_, std::move(done));
+    return last_number_;
+  }
+  // Made and called on the other shard.
+  Done AnswerTo(uint64_t number) {
+    return [this, number](std::optional<Error> error) {
+      here_->Push([this, number, error = std::move(error)] {
+        const auto waiting = waiting_.extract(number);
+        waiting.mapped()(error);
       });
     };
-    there_->Push([what = std::move(what), answer = std::move(answer)]() mutable {
-      what(std::move(answer));
-    });
   }
 
   QueueList* const list_;
   Inbox* const there_;
   Inbox* const here_;
-  size_t asked_ = 0;
+  std::unordered_map<uint64_t, Done> waiting_;
+  uint64_t last_number_ = 0;
 };
 
 }  // namespace spillway::runtime
