@@ -13,6 +13,10 @@ namespace spillway {
 // it grows when something came shortly after polling ended, and shrinks when nothing
 // came for long: the rule of Linux's halt polling (virt/kvm/halt-polling.rst).
 //
+// Who polls yields the core between looks. If somebody else takes it, it is back after
+// milliseconds, when a sleeper would have been woken at once: then there is no polling
+// for a while, which gets longer if it happens again.
+//
 // Thread-safety: none.
 class IdlePoll {
  public:
@@ -21,9 +25,17 @@ class IdlePoll {
 
   // How long to poll now, from when there was nothing to do.
   MonoNanos span() const { return span_; }
-  // Something came `waited` after there was nothing to do.
-  void Waited(MonoNanos waited) {
-    if (waited <= span_) return;
+  // A yield ended `now` and took this long.
+  void Yielded(MonoNanos took, MonoNanos now) {
+    if (took < kTaken) return;
+    span_ = 0;
+    backoff_ = now > resume_at_ + kLongestBackoff ? kFirstBackoff
+                                                  : std::min(kLongestBackoff, 2 * backoff_);
+    resume_at_ = now + backoff_;
+  }
+  // Something came `waited` after there was nothing to do, which is now.
+  void Waited(MonoNanos waited, MonoNanos now) {
+    if (waited <= span_ || now < resume_at_) return;
     if (waited <= longest_) {
       span_ = std::min(longest_, std::max(kFirst, 2 * span_));
     } else {
@@ -33,9 +45,15 @@ class IdlePoll {
 
  private:
   static constexpr MonoNanos kFirst = 10'000;
+  // No yield takes this long if nobody else runs.
+  static constexpr MonoNanos kTaken = 50'000;
+  static constexpr MonoNanos kFirstBackoff = 100'000'000;
+  static constexpr MonoNanos kLongestBackoff = 10'000'000'000;
 
   const MonoNanos longest_;
   MonoNanos span_ = 0;
+  MonoNanos backoff_ = kFirstBackoff;
+  MonoNanos resume_at_ = 0;
 };
 
 }  // namespace spillway

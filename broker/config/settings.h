@@ -28,7 +28,7 @@ struct Settings {
   uint64_t max_connections = 10'000;
   uint64_t max_connections_per_address = 5'000;
   uint64_t max_streams_per_connection = 1'024;
-  uint64_t shards = 0;  // 0: as many as the machine has cores
+  uint64_t shards = 1;  // 0: as many as the machine has cores
   uint64_t busy_poll_us = 100;
   std::string ports_file;
 };

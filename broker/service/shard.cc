@@ -146,8 +146,10 @@ grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
   now_ = clock_->Read();
   while (status == grpc::CompletionQueue::TIMEOUT && !poked_.load() &&
          now_.mono - idle_since < idle_poll_.span()) {
-    // Whoever else wants the core gets it.
-    sched_yield();
+    const MonoNanos before = SteadyNanos();
+    sched_yield();  // whoever else wants the core gets it
+    const MonoNanos after = SteadyNanos();
+    idle_poll_.Yielded(after - before, after);
     status = queue_->AsyncNext(tag, ok, gpr_inf_past(GPR_CLOCK_MONOTONIC));
     now_ = clock_->Read();
   }
@@ -159,7 +161,7 @@ grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
     now_ = clock_->Read();
   }
   const MonoNanos waited = now_.mono - idle_since;
-  idle_poll_.Waited(waited);
+  idle_poll_.Waited(waited, SteadyNanos());
   calm_ = waited > kCalm;
   return status;
 }

@@ -58,7 +58,7 @@ TEST(Consumer, OurPingCountsWhatWasWritten) {
   const uint64_t epoch = rig.Open();
   rig.Fill(2);
   rig.Run();
-  rig.Pass(5 * kSecond);
+  rig.Pass(6 * kSecond);
   const auto frames = rig.Run();
   ASSERT_EQ(frames.size(), 1u);
   const pb::Ping& ping = frames[0].ping();
@@ -70,7 +70,7 @@ TEST(Consumer, OurPingCountsWhatWasWritten) {
   rig.Send(pong);
   EXPECT_FALSE(rig.session_->ended());
 
-  rig.Pass(5 * kSecond);
+  rig.Pass(6 * kSecond);
   const auto again = rig.Run();
   ASSERT_EQ(again.size(), 1u);
   *pong.mutable_pong() = MakePong(again[0].ping().id(), epoch, {1, 10}, {100, 1 << 20});

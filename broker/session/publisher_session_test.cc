@@ -183,12 +183,14 @@ TEST(Publisher, TimersEndWhatIsSilent) {
   PublisherRig live;
   live.Open();
   for (int i = 0; i < 2; ++i) {
-    live.Pass(5 * kSecond);
+    live.Pass(5 * kSecond);  // the peer's turn to ask
+    EXPECT_TRUE(live.Run().empty());
+    live.Pass(kSecond);
     const auto frames = live.Run();
     ASSERT_EQ(frames.size(), 1u);
     EXPECT_TRUE(frames[0].has_ping());
   }
-  live.Pass(5 * kSecond);
+  live.Pass(3 * kSecond);
   EXPECT_EQ(live.kind(), ErrorKind::kTimedOut);
   EXPECT_EQ(live.broker_.publishers(), 0u);
 }
@@ -197,7 +199,7 @@ TEST(Publisher, AnswersKeepItAlive) {
   PublisherRig rig;
   rig.Open();
   for (int i = 0; i < 10; ++i) {
-    rig.Pass(5 * kSecond);
+    rig.Pass(6 * kSecond);
     const auto frames = rig.Run();
     ASSERT_EQ(frames.size(), 1u);
     ASSERT_TRUE(frames[0].has_ping());

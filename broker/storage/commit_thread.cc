@@ -195,7 +195,10 @@ bool CommitThread::Take() {
   const MonoNanos idle_since = SteadyNanos();
   while (idle && !roused_.load(std::memory_order_acquire) &&
          SteadyNanos() - idle_since < idle_poll_.span()) {
+    const MonoNanos before = SteadyNanos();
     sched_yield();  // whoever else wants the core gets it
+    const MonoNanos after = SteadyNanos();
+    idle_poll_.Yielded(after - before, after);
   }
   {
     std::unique_lock lock(mu_);
@@ -213,7 +216,10 @@ bool CommitThread::Take() {
       return false;
     }
   }
-  if (idle) idle_poll_.Waited(SteadyNanos() - idle_since);
+  if (idle) {
+    const MonoNanos now = SteadyNanos();
+    idle_poll_.Waited(now - idle_since, now);
+  }
   return true;
 }
 
