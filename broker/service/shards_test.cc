@@ -272,7 +272,8 @@ class Load {
       consumers_.push_back(std::make_unique<ConsumeStream>(server.broker(q + 1)));
       threads_.emplace_back([consumer = consumers_.back().get(), q] { Read(*consumer, q); });
     }
-    EXPECT_TRUE(Eventually([&] { return batches_ > 10 * queues; }));
+    // All of them: who begins after a stop would wait long for a connection.
+    EXPECT_TRUE(Eventually([&] { return opened_ == queues && batches_ > 10 * queues; }));
   }
   ~Load() { Stop(); }
   uint64_t Stop() {
@@ -290,6 +291,7 @@ class Load {
     open.mutable_open()->set_protocol(1);
     open.mutable_open()->set_queue(queue);
     if (!publisher.Send(open) || !publisher.Read()) return;
+    ++opened_;
     confirmed_ += PublishWhile(publisher, [this] {
       ++batches_;
       return !stop_;
@@ -312,6 +314,7 @@ class Load {
   }
 
   std::atomic<bool> stop_ = false;
+  std::atomic<int> opened_ = 0;
   std::atomic<int> batches_ = 0;
   std::atomic<uint64_t> confirmed_ = 0;
   std::vector<std::unique_ptr<ConsumeStream>> consumers_;
