@@ -102,6 +102,7 @@ TEST(MemoryBudget, ThreadsTogetherNeverReserveMoreThanThereIs) {
   MemoryBudget budget(kLimit, kThreads);
   std::atomic<uint64_t> reserved = 0;
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       Random random(static_cast<uint64_t>(t));

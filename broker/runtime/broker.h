@@ -208,7 +208,7 @@ class Broker {
   // `wake` is thread-safe, and told which shard. REQUIRES: when one of them is
   // destroyed no thread drives any.
   static std::vector<std::unique_ptr<Broker>> CreateShards(BrokerOptions options, size_t shards,
-                                                           std::function<void(size_t)> wake);
+                                                           const std::function<void(size_t)>& wake);
   virtual ~Broker() = default;
 
   // Begins recovery; ready() turns true within some later RunBatch, when the queues of

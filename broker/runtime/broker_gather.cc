@@ -85,6 +85,7 @@ void BrokerImpl::Gather(const Ask<Response>& ask, Merge<Response> merge, Reply<R
         round->answers[i] = std::move(answer);
         if (--round->left > 0) return;
         std::vector<Result<Response>> all;
+        all.reserve(round->answers.size());
         for (auto& one : round->answers) all.push_back(std::move(*one));
         round->reply(round->merge(std::move(all)));
       });

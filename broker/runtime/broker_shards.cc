@@ -10,14 +10,14 @@
 namespace spillway::runtime {
 
 std::unique_ptr<Broker> Broker::Create(BrokerOptions options) {
-  auto wake = [wake = options.wake](size_t) {
+  const auto wake = [wake = options.wake](size_t) {
     if (wake) wake();
   };
-  return std::move(CreateShards(std::move(options), 1, std::move(wake)).front());
+  return std::move(CreateShards(std::move(options), 1, wake).front());
 }
 
 std::vector<std::unique_ptr<Broker>> Broker::CreateShards(BrokerOptions options, size_t shards,
-                                                          std::function<void(size_t)> wake) {
+                                                          const std::function<void(size_t)>& wake) {
   const auto shared = std::make_shared<Shared>(options.memory_budget_bytes, shards);
   const uint64_t seed = options.seed;
   std::vector<std::unique_ptr<Broker>> brokers;

@@ -18,6 +18,15 @@ constexpr uint64_t kBudget = uint64_t{1} << 30;
 
 std::string QueueName(int i) { return "q" + std::to_string(100 + i); }
 
+// One of each queue.
+std::vector<std::unique_ptr<testing::TestPublisher>> Publishers(TestBroker& broker, size_t queues) {
+  std::vector<std::unique_ptr<testing::TestPublisher>> publishers(queues);
+  for (size_t q = 0; q < queues; ++q) {
+    publishers[q] = broker.Publisher(QueueName(static_cast<int>(q)));
+  }
+  return publishers;
+}
+
 TEST(Shards, AQueueBelongsToOneAndAllGetSome) {
   std::map<size_t, int> queues;
   for (int i = 0; i < 1'000; ++i) {
@@ -187,8 +196,7 @@ TEST(Shards, ASessionIsFoundFromAnyOfThem) {
 
 TEST(Shards, ASnapshotIsOfAll) {
   TestBroker broker(nullptr, kBudget, true, 3);
-  std::vector<std::unique_ptr<testing::TestPublisher>> publishers;
-  for (int q = 0; q < 9; ++q) publishers.push_back(broker.Publisher(QueueName(q)));
+  const auto publishers = Publishers(broker, 9);
   const auto snapshot =
       broker.CallOn<pb::WatchResponse>(broker.Shard(1), &Broker::Snapshot, pb::WatchRequest());
   ASSERT_TRUE(snapshot.ok());
@@ -205,13 +213,12 @@ TEST(Shards, ASnapshotIsOfAll) {
 
 TEST(Shards, ADrainIsOfAllAndEndsOnce) {
   TestBroker broker(nullptr, kBudget, true, 3);
-  std::vector<std::unique_ptr<testing::TestPublisher>> publishers;
-  for (int q = 0; q < 9; ++q) publishers.push_back(broker.Publisher(QueueName(q)));
+  const auto publishers = Publishers(broker, 9);
   int done = 0;
   broker->Drain([&] { ++done; });
   broker.Settle();
   EXPECT_EQ(done, 0);
-  for (auto& publisher : publishers) {
+  for (const auto& publisher : publishers) {
     EXPECT_TRUE(publisher->drained);
     publisher->handle->Close();
   }
@@ -221,8 +228,7 @@ TEST(Shards, ADrainIsOfAllAndEndsOnce) {
 
 TEST(Shards, AFailedStoreIsToldToAll) {
   TestBroker broker(nullptr, kBudget, true, 3);
-  std::vector<std::unique_ptr<testing::TestPublisher>> publishers;
-  for (int q = 0; q < 9; ++q) publishers.push_back(broker.Publisher(QueueName(q)));
+  const auto publishers = Publishers(broker, 9);
   broker.store().Poison("the disk is gone");
   broker.Settle();
   for (size_t shard = 0; shard < 3; ++shard) {

@@ -228,6 +228,7 @@ class Daemon {
     server_->Every(1'000 * kNanosPerMilli,
                    [this](runtime::Broker* broker, const Now&) { MakeMetrics(broker); });
     std::vector<runtime::Broker*> shards;
+    shards.reserve(brokers_.size());
     for (const auto& broker : brokers_) shards.push_back(broker.get());
     server_->Start(shards);
     if (auto failed = AwaitReady()) {

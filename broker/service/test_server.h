@@ -80,6 +80,7 @@ class TestServer {
            .seed = 1},
           options.shards, [s = server_.get()](size_t shard) { s->Wake(shard); });
       std::vector<runtime::Broker*> brokers;
+      brokers.reserve(real_.size());
       for (const auto& broker : real_) brokers.push_back(broker.get());
       server_->Start(brokers);
     } else {
