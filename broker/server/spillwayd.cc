@@ -371,9 +371,11 @@ void SuggestFlags(const CLI::App& app, int argc, char** argv) {
 // Frames of a mebibyte come and go: by default glibc gives the memory of each back to
 // the kernel, and each of the next one's pages is a fault and is cleared again.
 void KeepFreedMemory() {
+  // NOLINTBEGIN(concurrency-mt-unsafe): before any thread
   mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the largest that it takes
   mallopt(M_TRIM_THRESHOLD, 64 << 20);
   mallopt(M_TOP_PAD, 1 << 20);
+  // NOLINTEND(concurrency-mt-unsafe)
 }
 
 int Main(int argc, char** argv) {

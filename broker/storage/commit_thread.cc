@@ -109,18 +109,16 @@ void CommitThread::Call(std::function<void()> f) {
 // An operation that comes after the thread's end completes inline, but for
 // appends, which are refused.
 bool CommitThread::Push(Op op) {
-  bool taken = false;
-  bool first = false;
   {
-    std::lock_guard lock(mu_);
+    std::unique_lock lock(mu_);
     if (!ended_) {
-      first = queue_.empty();
+      const bool first = queue_.empty();
       queue_.push_back(std::move(op));
-      taken = true;
+      lock.unlock();  // or the thread would wake up to wait for it
+      if (first) Wake();
+      return true;
     }
   }
-  if (first) Wake();
-  if (taken) return true;
   if (op.type == OpType::kAppend) return false;
   op.result = Err::kUnavailable;
   Complete(op);
