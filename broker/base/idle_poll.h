@@ -1,8 +1,11 @@
 // How long a thread polls before it sleeps.
 #pragma once
 
+#include <sched.h>
+
 #include <algorithm>
 
+#include "broker/base/clock.h"
 #include "broker/base/types.h"
 
 namespace spillway {
@@ -25,6 +28,13 @@ class IdlePoll {
 
   // How long to poll now, from when there was nothing to do.
   MonoNanos span() const { return span_; }
+  // Gives the core to whoever else wants it. To be called between looks.
+  void Yield() {
+    const MonoNanos before = SteadyNanos();
+    sched_yield();
+    const MonoNanos after = SteadyNanos();
+    Yielded(after - before, after);
+  }
   // A yield ended `now` and took this long.
   void Yielded(MonoNanos took, MonoNanos now) {
     if (took < kTaken) return;

@@ -206,7 +206,6 @@ void BrokerImpl::Explain(const pb::ExplainRequest& request, Reply<pb::ExplainRes
 
 Result<pb::WatchResponse> BrokerImpl::SnapshotHere(const pb::WatchRequest& request) {
   pb::WatchResponse response;
-  response.set_at_unix_ms(now.unix_ms);
   if (request.queue().empty()) {
     for (const auto& [name, lane] : lanes_) {
       if (static_cast<uint64_t>(response.queues_size()) == registry::limit::kMaxPageSize) break;
@@ -217,8 +216,13 @@ Result<pb::WatchResponse> BrokerImpl::SnapshotHere(const pb::WatchRequest& reque
     if (!lane) return lane.error();
     FillQueue(**lane, response.add_queues());
   }
+  return response;
+}
+
+void BrokerImpl::FillNumbers(pb::WatchResponse* response) const {
+  response->set_at_unix_ms(now.unix_ms);
   const auto stats = store->stats();
-  pb::BrokerStats* broker = response.mutable_broker();
+  pb::BrokerStats* broker = response->mutable_broker();
   broker->set_uptime_ms(static_cast<uint64_t>((now.mono - started_at_) / kNanosPerMilli));
   broker->set_resident_memory_bytes(ResidentMemoryBytes());
   broker->set_memory_budget_bytes(budget->limit_bytes());
@@ -233,12 +237,10 @@ Result<pb::WatchResponse> BrokerImpl::SnapshotHere(const pb::WatchRequest& reque
   }
   broker->set_version(kVersion);
   broker->set_draining(draining());
-  return response;
 }
 
 namespace {
 
-// The numbers of the broker are the same for all shards; only the queues differ.
 Result<pb::WatchResponse> MergeSnapshots(std::vector<Result<pb::WatchResponse>> answers) {
   for (const auto& answer : answers) {
     if (!answer) return answer.error();
@@ -274,16 +276,18 @@ Result<Broker::Observed> MergeObserved(std::vector<Result<Broker::Observed>> ans
 
 void BrokerImpl::Snapshot(const pb::WatchRequest& request, Reply<pb::WatchResponse> reply) {
   using Response = pb::WatchResponse;
-  if (!request.queue().empty()) return Answer<Response>(std::move(reply), SnapshotHere(request));
+  // The broker's own numbers are the same for all shards.
+  const auto with_numbers = [this, reply = std::move(reply)](Result<Response> snapshot) {
+    if (snapshot) FillNumbers(&*snapshot);
+    reply(std::move(snapshot));
+  };
+  if (!request.queue().empty()) return Answer<Response>(with_numbers, SnapshotHere(request));
   Gather<Response>([request](BrokerImpl& shard) { return shard.SnapshotHere(request); },
-                   &MergeSnapshots, std::move(reply));
+                   &MergeSnapshots, with_numbers);
 }
 
 Broker::Observed BrokerImpl::ObserveHere() const {
   Observed observed;
-  const auto stats = store->stats();
-  observed.sync_seconds.Add(stats.sync_seconds);
-  observed.commit_records.Add(stats.commit_records);
   for (const auto& [name, lane] : lanes_) {
     const Histogram& seconds = lane->consumers().delivery_seconds();
     if (observed.delivery_seconds.size() < registry::limit::kMaxPageSize) {
@@ -296,8 +300,16 @@ Broker::Observed BrokerImpl::ObserveHere() const {
 }
 
 void BrokerImpl::Observe(Reply<Observed> reply) {
+  const auto with_store = [this, reply = std::move(reply)](Result<Observed> observed) {
+    if (observed) {
+      const auto stats = store->stats();
+      observed->sync_seconds.Add(stats.sync_seconds);
+      observed->commit_records.Add(stats.commit_records);
+    }
+    reply(std::move(observed));
+  };
   Gather<Observed>([](BrokerImpl& shard) -> Result<Observed> { return shard.ObserveHere(); },
-                   &MergeObserved, std::move(reply));
+                   &MergeObserved, with_store);
 }
 
 }  // namespace spillway::runtime

@@ -88,6 +88,8 @@ class BrokerImpl final : public Broker, public LaneEnv {
   Result<pb::ExplainResponse> ExplainHere(const pb::ExplainRequest&);
   Result<pb::WatchResponse> SnapshotHere(const pb::WatchRequest&);
   Observed ObserveHere() const;
+  // What a snapshot says of the whole broker.
+  void FillNumbers(pb::WatchResponse* response) const;
 
   // Why nothing can be opened or asked now.
   std::optional<Error> Refusal() const;

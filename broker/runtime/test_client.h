@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 
 #include "broker/runtime/broker.h"
 #include "broker/runtime/shard_of.h"
+#include "broker/runtime/shards_of_tests.h"
 #include "broker/storage/memory_store.h"
 #include "broker/wire/publish_scan.h"
 #include "gtest/gtest.h"
@@ -162,12 +162,6 @@ struct TestConsumer : ConsumerSink {
   bool drained = false;
   bool finished = false;
 };
-
-// One, or what the target says: tests of one broker also run with several shards.
-inline size_t ShardsOfTests() {
-  const char* text = std::getenv("SPILLWAY_TEST_SHARDS");  // NOLINT(concurrency-mt-unsafe)
-  return text == nullptr ? 1 : std::stoul(text);
-}
 
 // A broker on a store in memory, with a clock that the test moves. All of its shards
 // run on the test's thread, one after the other.

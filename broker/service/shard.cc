@@ -1,7 +1,6 @@
 #include "broker/service/shard.h"
 
 #include <grpc/support/time.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -141,15 +140,12 @@ void Shard::PumpDirty() {
 }
 
 grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
-  const MonoNanos idle_since = clock_->Read().mono;
   auto status = grpc::CompletionQueue::TIMEOUT;
   now_ = clock_->Read();
+  const MonoNanos idle_since = now_.mono;
   while (status == grpc::CompletionQueue::TIMEOUT && !poked_.load() &&
          now_.mono - idle_since < idle_poll_.span()) {
-    const MonoNanos before = SteadyNanos();
-    sched_yield();  // whoever else wants the core gets it
-    const MonoNanos after = SteadyNanos();
-    idle_poll_.Yielded(after - before, after);
+    idle_poll_.Yield();
     status = queue_->AsyncNext(tag, ok, gpr_inf_past(GPR_CLOCK_MONOTONIC));
     now_ = clock_->Read();
   }

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "broker/base/clock.h"
+#include "broker/runtime/shards_of_tests.h"
 #include "broker/service/server.h"
 #include "broker/service/status.h"
 #include "broker/session/fake_broker.h"
@@ -53,17 +53,11 @@ bool Eventually(F holds) {
   return true;
 }
 
-// One, or what the target says: tests of a real broker also run with several shards.
-inline size_t ShardsOfTests() {
-  const char* text = std::getenv("SPILLWAY_TEST_SHARDS");  // NOLINT(concurrency-mt-unsafe)
-  return text == nullptr ? 1 : std::stoul(text);
-}
-
 class TestServer {
  public:
   // A fake broker has one shard.
   explicit TestServer(bool real = false, ServerOptions options = {}) {
-    if (real) options.shards = std::max(options.shards, ShardsOfTests());
+    if (real) options.shards = std::max(options.shards, runtime::ShardsOfTests());
     auto created = Server::Create(options, &clock_);
     EXPECT_TRUE(created.ok()) << (created.ok() ? "" : created.error().message);
     server_ = std::move(*created);

@@ -1,7 +1,5 @@
 #include "broker/storage/commit_thread.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <iterator>
 
@@ -193,10 +191,7 @@ bool CommitThread::Take() {
   const MonoNanos idle_since = SteadyNanos();
   while (idle && !roused_.load(std::memory_order_acquire) &&
          SteadyNanos() - idle_since < idle_poll_.span()) {
-    const MonoNanos before = SteadyNanos();
-    sched_yield();  // whoever else wants the core gets it
-    const MonoNanos after = SteadyNanos();
-    idle_poll_.Yielded(after - before, after);
+    idle_poll_.Yield();
   }
   {
     std::unique_lock lock(mu_);
