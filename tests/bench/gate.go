@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -33,16 +32,9 @@ type gateOptions struct {
 
 func parseGate(args []string) (gateOptions, error) {
 	var o gateOptions
-	flags := flag.NewFlagSet("bench gate", flag.ContinueOnError)
-	flags.SetOutput(nullWriter{})
+	flags := newFlags("bench gate")
 	flags.StringVar(&o.json, "json", "", "")
-	if err := flags.Parse(args); err != nil {
-		return o, usageError{err.Error(), gateUsage}
-	}
-	if flags.NArg() > 0 {
-		return o, usageError{fmt.Sprintf("what is %q?", flags.Arg(0)), gateUsage}
-	}
-	return o, nil
+	return o, parseAll(flags, args, gateUsage)
 }
 
 // gateSteps of one side. The names of their figures say which side.

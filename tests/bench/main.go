@@ -17,7 +17,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -101,23 +100,11 @@ func dispatch(args []string) error {
 
 func parse(args []string) (options, error) {
 	var o options
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(nullWriter{})
+	flags := newFlags("bench")
 	flags.StringVar(&o.json, "json", "", "")
 	flags.BoolVar(&o.quick, "quick", false, "")
-	if err := flags.Parse(args); err != nil {
-		return o, fmt.Errorf("%v (%w)", err, errUsage)
-	}
-	if flags.NArg() > 0 {
-		return o, fmt.Errorf("what is %q? (%w)", flags.Arg(0), errUsage)
-	}
-	return o, nil
+	return o, parseAll(flags, args, errUsage.Error())
 }
-
-// One line is said about wrong flags, not the package's page.
-type nullWriter struct{}
-
-func (nullWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 func run(o options) error {
 	limit, rounds := longest, 3

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -20,8 +19,7 @@ type microOptions struct {
 
 func parseMicro(args []string) (microOptions, error) {
 	var o microOptions
-	flags := flag.NewFlagSet("bench micro", flag.ContinueOnError)
-	flags.SetOutput(nullWriter{})
+	flags := newFlags("bench micro")
 	flags.StringVar(&o.json, "json", "", "")
 	if err := flags.Parse(args); err != nil {
 		return o, usageError{err.Error(), microUsage}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,8 +22,7 @@ type peersOptions struct {
 
 func parsePeers(args []string) (peersOptions, error) {
 	var o peersOptions
-	flags := flag.NewFlagSet("bench peers", flag.ContinueOnError)
-	flags.SetOutput(nullWriter{})
+	flags := newFlags("bench peers")
 	list := func(name string) *string { return flags.String(name, "", "") }
 	systems, workloads, tiers, sizes := list("systems"), list("workloads"), list("tiers"), list("sizes")
 	clients, backlog := list("clients"), flags.String("backlog", "4GiB", "")
@@ -34,11 +32,8 @@ func parsePeers(args []string) (peersOptions, error) {
 	flags.Float64Var(&o.rate, "rate", 0, "")
 	flags.StringVar(&o.json, "json", "", "")
 	flags.StringVar(&o.out, "out", "", "")
-	if err := flags.Parse(args); err != nil {
-		return o, fmt.Errorf("%v (%w)", err, errUsage)
-	}
-	if flags.NArg() > 0 {
-		return o, fmt.Errorf("what is %q? (%w)", flags.Arg(0), errUsage)
+	if err := parseAll(flags, args, errUsage.Error()); err != nil {
+		return o, err
 	}
 	if o.runs < 1 || o.seconds <= 0 || o.warmup < 0 || o.rate < 0 {
 		return o, fmt.Errorf("runs and seconds are above 0 (%w)", errUsage)

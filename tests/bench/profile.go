@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -39,8 +38,7 @@ type profileOptions struct {
 
 func parseProfile(args []string) (profileOptions, error) {
 	o := profileOptions{}
-	flags := flag.NewFlagSet("bench profile", flag.ContinueOnError)
-	flags.SetOutput(nullWriter{})
+	flags := newFlags("bench profile")
 	flags.StringVar(&o.load, "load", "e2e", "")
 	size := flags.String("size", "1KiB", "")
 	batch := flags.Int("batch", 0, "")
@@ -50,14 +48,12 @@ func parseProfile(args []string) (profileOptions, error) {
 	wrong := func(format string, args ...any) (profileOptions, error) {
 		return o, usageError{fmt.Sprintf(format, args...), profileUsage}
 	}
-	if err := flags.Parse(args); err != nil {
-		return wrong("%v", err)
+	if err := parseAll(flags, args, profileUsage); err != nil {
+		return o, err
 	}
 	bytes, err := bytesOf(*size)
 	at := slices.IndexFunc(tiers, func(t tier) bool { return t.name == strings.ToUpper(*tierName) })
 	switch {
-	case flags.NArg() > 0:
-		return wrong("what is %q?", flags.Arg(0))
 	case !slices.Contains(loads, o.load):
 		return wrong("no load %q; there are: %s", o.load, strings.Join(loads, ", "))
 	case err != nil:

@@ -1,10 +1,5 @@
 package main
 
-import (
-	"flag"
-	"fmt"
-)
-
 // scaleOptions choose what is measured.
 type scaleOptions struct {
 	workloads []string // empty: all
@@ -14,17 +9,13 @@ type scaleOptions struct {
 
 func parseScale(args []string) (scaleOptions, error) {
 	var o scaleOptions
-	flags := flag.NewFlagSet("bench scale", flag.ContinueOnError)
-	flags.SetOutput(nullWriter{})
+	flags := newFlags("bench scale")
 	workloads := flags.String("workloads", "", "")
 	flags.BoolVar(&o.quick, "quick", false, "")
 	flags.StringVar(&o.json, "json", "", "")
 	flags.StringVar(&o.out, "out", "", "")
-	if err := flags.Parse(args); err != nil {
-		return o, fmt.Errorf("%v (%w)", err, errUsage)
-	}
-	if flags.NArg() > 0 {
-		return o, fmt.Errorf("what is %q? (%w)", flags.Arg(0), errUsage)
+	if err := parseAll(flags, args, errUsage.Error()); err != nil {
+		return o, err
 	}
 	o.workloads = listed(*workloads)
 	return o, nil
