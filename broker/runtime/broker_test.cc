@@ -247,8 +247,8 @@ TEST(BrokerTest, ADemandThatIsMetInPartIsNotForgotten) {
   ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
   auto consumer = broker.Member("q", "g");
   // They hold all but what is kept for one who waits.
-  std::vector<std::unique_ptr<TestPublisher>> others;
-  for (int i = 0; i < 6; ++i) others.push_back(broker.Publisher("q"));
+  std::vector<std::unique_ptr<TestPublisher>> others(6);
+  for (auto& other : others) other = broker.Publisher("q");
   auto publisher = broker.Publisher("q");
   ASSERT_FALSE(publisher->Publish({Payload(0)}));
   publisher->handle->Demand(
