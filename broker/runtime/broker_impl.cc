@@ -47,6 +47,7 @@ void BrokerImpl::RunBatch(const Now& at) {
   std::erase_if(leaving_, [this](const std::unique_ptr<LaneActor>& lane) {
     if (!lane->idle() || lane->dirty) return false;
     StopTimer(lane.get());
+    storing_.erase(lane.get());
     return true;
   });
 }
@@ -93,7 +94,11 @@ void BrokerImpl::CheckHealth() {
     health_.DiskSpace(free_bytes, total_bytes, now.mono);
   }
   MonoNanos oldest = 0;
-  for (const auto& [name, lane] : lanes_) oldest = std::max(oldest, lane->oldest_append(now.mono));
+  absl::erase_if(storing_, [&](const LaneActor* lane) {
+    const auto since = lane->oldest_append();
+    if (since) oldest = std::max(oldest, now.mono - *since);
+    return !since;
+  });
   health_.Waiting(oldest, now.mono);
   OnHealth();
 }

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "broker/base/random.h"
 #include "broker/failure/drain.h"
 #include "broker/failure/store_health.h"
@@ -64,6 +65,7 @@ class BrokerImpl final : public Broker, public LaneEnv {
  private:
   // LaneEnv
   void MarkDirty(LaneActor* lane) override;
+  void Storing(LaneActor* lane) override { storing_.insert(lane); }
   void Committed(MonoNanos latency) override { health_.Committed(latency, now.mono); }
 
   bool draining() const { return !drain_.grants(); }
@@ -134,6 +136,8 @@ class BrokerImpl final : public Broker, public LaneEnv {
   std::map<std::string, std::vector<Created>> creating_;
   // Deleted queues whose last appends have not completed.
   std::vector<std::unique_ptr<LaneActor>> leaving_;
+  // All whose records are on their way to the store, and some for which none is any more.
+  absl::flat_hash_set<LaneActor*> storing_;
   std::vector<LaneActor*> dirty_;
   std::vector<LaneActor*> flushing_;
   std::set<std::pair<MonoNanos, LaneActor*>> timers_;  // one of each lane at most

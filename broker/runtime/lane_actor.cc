@@ -189,6 +189,7 @@ void LaneActor::PumpLog() {
       if (log_.error()) FailStore(*log_.error());
       return;
     }
+    env_->Storing(this);
     bytes_since_snapshot_ += batch->records.Cost().bytes + 64;
     core_.MarkStoring();
   }
@@ -388,11 +389,6 @@ void LaneActor::StopTaking() {
                        .queue = name_,
                        .retry_after_ms = 1'000});
   MarkDirty();
-}
-
-MonoNanos LaneActor::oldest_append(MonoNanos now) const {
-  const auto oldest = log_.oldest();
-  return oldest ? now - *oldest : 0;
 }
 
 }  // namespace spillway::runtime

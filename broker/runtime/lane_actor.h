@@ -99,8 +99,8 @@ class LaneActor {
   bool draining() const { return draining_; }
   // What was credited is used up: by producers, and by consumers.
   bool spent() const;
-  // How long the oldest record on its way to the store has been; 0 if there is none.
-  MonoNanos oldest_append(MonoNanos now) const;
+  // When the oldest record on its way to the store was appended; nothing if there is none.
+  std::optional<MonoNanos> oldest_append() const { return log_.oldest(); }
   // Whether the lane waits to be flushed; kept by the environment.
   bool dirty = false;
   // When its owner looks at it next, at the latest; max(): when it is dirty.

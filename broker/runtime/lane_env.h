@@ -33,6 +33,8 @@ struct LaneEnv {
   Now now;
   // The lane has something to do in this batch.
   virtual void MarkDirty(LaneActor* lane) = 0;
+  // The lane has given the store a record.
+  virtual void Storing(LaneActor* lane) = 0;
   // The store has taken this long for a record.
   virtual void Committed(MonoNanos latency) = 0;
 
