@@ -36,5 +36,5 @@ def spillway_proto_library(name, srcs, deps = [], grpc = False, visibility = Non
         copts = ["-w"],
         includes = ["."],
         visibility = visibility,
-        deps = deps + (["@debian//:grpc++"] if grpc else ["@debian//:protobuf"]),
+        deps = deps + (["@grpc//:grpc++"] if grpc else ["@debian//:protobuf"]),
     )

@@ -35,7 +35,7 @@ dev_bench() {
     *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|scale|profile|micro|gate [ARGS], see docs/benchmarks.md" ;;
   esac
   dev_install
-  [ "${kind[0]}" != --config=release ] || rocksdb_build
+  [ "${kind[0]}" != --config=release ] || release_libraries
   bazel build "${kind[@]}" "${programs[@]}"
   # One client less is no reason to measure nothing.
   [ "$1" != peers ] || bazel build "${kind[@]}" //tests/bench/peers/cpp:spillway_loads ||

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # root is set by common.sh
 # Builds what users run: bazel-bin/broker/server/spillwayd,
 # bazel-bin/broker/cli/spillway, and both clients. With --release, the first two in
-# release-bin, with a RocksDB of our own.
+# release-bin, with a gRPC and a RocksDB of our own.
 
 source tools/dev/install.sh
 
@@ -17,14 +17,14 @@ dev_build() {
   esac
 }
 
-# The store's own tests are a part of it, and that folders move between both builds:
-# nothing else has run with this RocksDB before.
+# The tests of what stands on these libraries are a part of it, and that folders move
+# between both builds: nothing else has run with them before.
 build_release() {
   dev_install
-  rocksdb_build
+  release_libraries
   build_broker
   bazel build --config=release //broker/server:spillwayd //broker/cli:spillway
-  bazel test --config=release --noshow_progress //broker/storage/...
+  bazel test --config=release --noshow_progress //broker/storage/... //broker/service/... //clients/cpp/...
   export_binaries
   (cd tests && SPILLWAYD_RELEASE=$root/release-bin/broker/server/spillwayd go test -count=1 ./release)
 }

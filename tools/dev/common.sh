@@ -44,6 +44,7 @@ bazel_configure() {
   local key rc
   key=$(package_key)
   rc="build --disk_cache=$cache/bazel-$key
+build:release --override_repository=grpc=$(grpc_folder)
 build:release --override_repository=rocksdb=$(rocksdb_folder)"
   mkdir -p "$state"
   [ "$(cat "$state/bazelrc" 2>/dev/null)" != "$rc" ] || return 0

@@ -56,7 +56,7 @@ gate_build() {
   export SPILLWAYD_BASE SPILLWAY_BENCH_BASE SPILLWAY_BENCH_THIS
 }
 
-# By the base's own scripts, and for a broker of its own RocksDB.
+# By the base's own scripts, and for a broker of its own libraries.
 gate_build_in() {
   cd "$1" || exit
   shift
@@ -64,7 +64,7 @@ gate_build_in() {
   source tools/dev/common.sh
   source tools/dev/install.sh
   bazel_configure
-  [ "$1" != --config=release ] || rocksdb_build
+  [ "$1" != --config=release ] || release_libraries
   bazel build "$@" //broker/server:spillwayd
   bazel shutdown # two servers would take memory while it is measured
 }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154 # root, state and cache are set by common.sh
 # Installs what is missing, and nothing else.
 
+source tools/dev/grpc.sh
 source tools/dev/rocksdb.sh
 
 PACKAGES=(
@@ -20,11 +21,17 @@ GO_TOOLS=(
 
 dev_install() {
   require_debian
-  install_packages
+  install_packages "${PACKAGES[@]}"
   require_go
   require_rust
   install_go_tools
   bazel_configure
+}
+
+# What `--release` builds with, beside what dev_install leaves.
+release_libraries() {
+  grpc_build
+  rocksdb_build
 }
 
 require_debian() {
@@ -34,9 +41,10 @@ require_debian() {
     die "needs Debian 12, whose packages it builds against (a container will do); this is $os"
 }
 
+# Which of these packages are not there.
 missing_packages() {
   local package
-  for package in "${PACKAGES[@]}"; do
+  for package in "$@"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
       echo "$package"
   done
@@ -44,7 +52,7 @@ missing_packages() {
 
 install_packages() {
   local need sudo=()
-  mapfile -t need < <(missing_packages)
+  mapfile -t need < <(missing_packages "$@")
   [ ${#need[@]} -gt 0 ] || return 0
   say "installing ${need[*]}"
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
