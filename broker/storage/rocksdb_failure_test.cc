@@ -64,11 +64,16 @@ TEST(RocksDbFailures, AWriteThatNeedsNoSyncDoesNotWaitForOne) {
   Driver drive(h);
   Held a = drive.Acquire(kLane), b = drive.Acquire({4, 0});
   // One cycle holds both: the thread is kept busy while they are appended.
+  std::promise<void> busy;
   std::promise<void> release;
   auto released = release.get_future().share();
   ASSERT_EQ(a.owner->Append(MakeRecord("busy"), Level::kProcess,
-                            [released](Err, Position) { released.wait(); }),
+                            [&busy, released](Err, Position) {
+                              busy.set_value();
+                              released.wait();
+                            }),
             Err::kOk);
+  busy.get_future().wait();
   std::atomic<int> done = 0;
   Err synced = Err::kOk, written = Err::kUnknown, after = Err::kOk;
   a.owner->Append(MakeRecord("s"), Level::kFsync, [&](Err e, Position) { synced = e, ++done; });
