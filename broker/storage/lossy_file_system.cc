@@ -23,6 +23,7 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   IODebugContext* debug) override {
     if (is_log_ && fs_.Fails(fs_.fail_append_in_)) return IOStatus::IOError("injected");
+    std::shared_lock at_work(fs_.copying_);
     IOStatus s = FSWritableFileOwnerWrapper::Append(data, options, debug);
     if (s.ok()) Wrote(data.size());
     return s;
@@ -30,12 +31,14 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
                   const rocksdb::DataVerificationInfo& info, IODebugContext* debug) override {
     if (is_log_ && fs_.Fails(fs_.fail_append_in_)) return IOStatus::IOError("injected");
+    std::shared_lock at_work(fs_.copying_);
     IOStatus s = FSWritableFileOwnerWrapper::Append(data, options, info, debug);
     if (s.ok()) Wrote(data.size());
     return s;
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     if (is_log_ && fs_.Fails(fs_.fail_sync_in_)) return IOStatus::IOError("injected");
+    std::shared_lock at_work(fs_.copying_);
     const uint64_t upto = Written();
     // A test loses power only in a copy: the real sync is not needed.
     IOStatus s = FSWritableFileOwnerWrapper::Flush(options, debug);
@@ -79,6 +82,7 @@ IOStatus LossyFileSystem::NewWritableFile(const std::string& name,
                                           std::unique_ptr<rocksdb::FSWritableFile>* file,
                                           IODebugContext* debug) {
   std::unique_ptr<rocksdb::FSWritableFile> target;
+  std::shared_lock at_work(copying_);
   IOStatus s = FileSystemWrapper::NewWritableFile(name, options, &target, debug);
   if (!s.ok()) return s;
   auto progress = std::make_shared<Progress>();
@@ -92,6 +96,7 @@ IOStatus LossyFileSystem::NewWritableFile(const std::string& name,
 
 IOStatus LossyFileSystem::RenameFile(const std::string& from, const std::string& to,
                                      const IOOptions& options, IODebugContext* debug) {
+  std::shared_lock at_work(copying_);
   IOStatus s = FileSystemWrapper::RenameFile(from, to, options, debug);
   std::lock_guard lock(mu_);
   auto it = files_.find(from);
@@ -104,6 +109,7 @@ IOStatus LossyFileSystem::RenameFile(const std::string& from, const std::string&
 
 IOStatus LossyFileSystem::DeleteFile(const std::string& name, const IOOptions& options,
                                      IODebugContext* debug) {
+  std::shared_lock at_work(copying_);
   {
     std::lock_guard lock(mu_);
     files_.erase(name);
@@ -114,6 +120,8 @@ IOStatus LossyFileSystem::DeleteFile(const std::string& name, const IOOptions& o
 void LossyFileSystem::CopyAfterPowerFailure(const std::string& from, const std::string& to,
                                             Random* torn) {
   namespace fs = std::filesystem;
+  // Of one moment, whatever RocksDB's threads are at.
+  std::unique_lock at_rest(copying_);
   std::lock_guard lock(mu_);
   fs::create_directories(to);
   for (const auto& file : fs::recursive_directory_iterator(from)) {

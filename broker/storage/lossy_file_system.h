@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 
 #include <rocksdb/file_system.h>
@@ -49,6 +50,7 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   // Whether the call that counts down in `in` fails.
   bool Fails(std::atomic<int>& in);
 
+  std::shared_mutex copying_;  // before mu_; held by all that change a file
   std::mutex mu_;
   std::map<std::string, std::shared_ptr<Progress>> files_;  // guarded by mu_
   std::atomic<int> fail_sync_in_{0};

@@ -36,7 +36,7 @@ class WalGuard final : public rocksdb::WalFilter {
   std::string FindGap(uint64_t log, uint64_t sequence) const;
 
   const bool stop_at_gap_;
-  std::set<uint64_t> logs_;  // what lies in the folder
+  std::map<uint64_t, std::string> logs_;  // what lies in the folder: paths by number
   std::set<uint64_t> seen_;  // those of which a record was read
   std::string gap_;
   uint64_t needed_from_ = 0;    // logs below hold nothing that is needed
