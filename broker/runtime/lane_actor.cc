@@ -254,8 +254,9 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
   // Behind what the snapshot knows, only memory held records.
   const bool all_stored = core_.window().storing_end() == core_.tail();
   snapshot.set_reserved_offset(draining_ && all_stored ? core_.tail() : reserved_);
-  log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), Level::kFsync,
-                     std::move(then));
+  // It stands for records, so it is kept as they are. A sync would stop all lanes.
+  const Level level = draining_ ? Level::kFsync : LevelFor(core_.tuning().durability);
+  log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), level, std::move(then));
 }
 
 void LaneActor::MaybeSnapshot() {

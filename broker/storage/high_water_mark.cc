@@ -4,6 +4,7 @@
 #include <array>
 #include <fstream>
 #include <optional>
+#include <utility>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -107,45 +108,48 @@ void HighWaterMark::Recovered(uint64_t sequence, uint64_t boot) {
   mark_.boot = boot;
 }
 
-bool HighWaterMark::Synced(uint64_t sequence, MonoNanos now) {
+bool HighWaterMark::Synced(uint64_t sequence) {
   std::lock_guard lock(mu_);
   mark_.sequence = sequence;
   mark_.written = std::max(mark_.written, sequence);
-  if (!WriteLocked()) return false;
-  if (now - synced_at_ < sync_interval_) return true;
-  synced_at_ = now;
-  return SyncLocked();
+  return WriteLocked();
 }
 
 bool HighWaterMark::SetManifest(uint64_t number, uint64_t bytes, uint32_t crc) {
-  std::lock_guard lock(mu_);
-  mark_.manifest_number = number;
-  mark_.manifest_bytes = bytes;
-  mark_.manifest_crc = crc;
-  return WriteLocked() && SyncLocked();
+  {
+    std::lock_guard lock(mu_);
+    mark_.manifest_number = number;
+    mark_.manifest_bytes = bytes;
+    mark_.manifest_crc = crc;
+    if (!WriteLocked()) return false;
+    dirty_ = false;
+  }
+  // Its own, whoever else is at it: theirs may have begun before.
+  return ::fdatasync(fd_.get()) == 0;
 }
 
 bool HighWaterMark::SyncIfDue(MonoNanos now) {
-  std::lock_guard lock(mu_);
-  if (!dirty_ || now - synced_at_ < sync_interval_) return true;
-  synced_at_ = now;
-  return SyncLocked();
+  {
+    std::lock_guard lock(mu_);
+    if (now - synced_at_ < sync_interval_) return true;
+    synced_at_ = now;
+  }
+  return Sync();
 }
 
 bool HighWaterMark::Sync() {
-  std::lock_guard lock(mu_);
-  return !dirty_ || SyncLocked();
+  {
+    std::lock_guard lock(mu_);
+    // Before the sync: what is written while it runs may need another.
+    if (!std::exchange(dirty_, false)) return true;
+  }
+  return ::fdatasync(fd_.get()) == 0;
 }
 
 bool HighWaterMark::WriteLocked() {
   const Slot slot = Encode(mark_, ++generation_);
   dirty_ = true;
   return WriteAt(fd_.get(), {slot.data(), slot.size()}, (generation_ % 2) * kSlotDistance);
-}
-
-bool HighWaterMark::SyncLocked() {
-  dirty_ = false;
-  return ::fdatasync(fd_.get()) == 0;
 }
 
 uint64_t CurrentBoot() {

@@ -42,14 +42,15 @@ class HighWaterMark {
   static constexpr const char* kFileName = "mark";
 
   Mark mark() const;
-  // `sequence` is written (durable). False with errno set: then promise no more.
+  // `sequence` is written (durable). False with errno set: then promise no more. That
+  // of the mark itself is left for SyncIfDue: neither waits for the disk.
   bool Written(uint64_t sequence);
-  bool Synced(uint64_t sequence, MonoNanos now);
+  bool Synced(uint64_t sequence);
   // What recovery found is the new start: durable, and of this start of the
   // machine. To be followed by SetManifest.
   void Recovered(uint64_t sequence, uint64_t boot);
   bool SetManifest(uint64_t number, uint64_t bytes, uint32_t crc);
-  // Makes durable what was left for later.
+  // Makes durable what was left for later; the others go on meanwhile.
   bool SyncIfDue(MonoNanos now);
   bool Sync();
 
@@ -57,7 +58,6 @@ class HighWaterMark {
   HighWaterMark(Fd fd, MonoNanos sync_interval)
       : fd_(std::move(fd)), sync_interval_(sync_interval) {}
   bool WriteLocked();
-  bool SyncLocked();
 
   const Fd fd_;
   const MonoNanos sync_interval_;

@@ -21,7 +21,7 @@ TEST(HighWaterMark, IsReadBack) {
     auto mark = HighWaterMark::Create(folder.path(), 0);
     ASSERT_TRUE(mark);
     EXPECT_EQ(mark->mark().sequence, 0u);
-    EXPECT_TRUE(mark->Synced(7, 1));
+    EXPECT_TRUE(mark->Synced(7));
     EXPECT_TRUE(mark->Written(9));
     mark->Recovered(9, 1234);
     EXPECT_TRUE(mark->SetManifest(5, 600, 42));
@@ -40,7 +40,7 @@ TEST(HighWaterMark, ATornSlotLeavesTheOneBefore) {
   for (const uint64_t damaged : {0, 1}) {
     TempFolder folder;
     auto mark = HighWaterMark::Create(folder.path(), 0);
-    for (uint64_t n = 1; n <= 9; ++n) ASSERT_TRUE(mark->Synced(n, 0));
+    for (uint64_t n = 1; n <= 9; ++n) ASSERT_TRUE(mark->Synced(n));
     const Fd fd(::open((folder.path() + "/mark").c_str(), O_RDWR));
     ASSERT_TRUE(WriteAt(fd.get(), "torn", damaged * 4096 + 20));
     auto again = HighWaterMark::Open(folder.path(), 0);

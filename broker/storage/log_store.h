@@ -90,8 +90,9 @@ class Owner {
   // accepted before.
   virtual void Barrier(Completion done) = 0;
   // Entries below `upto` are no longer needed (a hint, later, in whole pieces).
-  // Legal once what replaces them (a snapshot) is durable. Never removes a
-  // snapshot or control entry at or above the last durable snapshot.
+  // Legal once what replaces them (a snapshot) has completed, at whatever level: a
+  // failure that takes back what has completed gives back what was trimmed after it.
+  // Never removes a snapshot or control entry at or above the last completed snapshot.
   virtual void Trim(Position upto, Completion done) = 0;
   // Calls `f` once when the ownership is known to be lost.
   virtual void OnLost(std::function<void()> f) = 0;

@@ -11,6 +11,7 @@ namespace spillway::storage {
 namespace {
 
 using contract::Bodies;
+using contract::Completed;
 using contract::Driver;
 using contract::Held;
 using contract::MakeRecord;
@@ -90,6 +91,42 @@ TEST(RocksDbRecovery, ManyPowerFailures) {
             Err::kOk);
         ++written;
         if (level == Level::kFsync) synced = written;
+      }
+      held.owner.reset();
+      h.Crash(Level::kFsync);
+    }
+  }
+}
+
+// A snapshot stands for what is trimmed after it. Where a power failure takes it back,
+// what it stood for is there again: the replay begins with a snapshot and ends before
+// what is lost, without a hole.
+TEST(RocksDbRecovery, PowerFailuresTakeASnapshotAndItsTrimTogether) {
+  const uint64_t first = Amount("SPILLWAY_SEED", 1);
+  const uint64_t last = first + Amount("SPILLWAY_POWER_FAILURES", 60) / 3;
+  for (uint64_t seed = first; seed < last; ++seed) {
+    RocksDbHarness h({}, seed);
+    Driver drive(h);
+    Random random(seed);
+    for (int crash = 0; crash < 3; ++crash) {
+      Held held = drive.Acquire(kLane);
+      ASSERT_EQ(held.err, Err::kOk) << seed;
+      Offset next = 0;
+      for (const Entry& entry : held.replayed) {
+        if (entry.kind == Kind::kSnapshot) {
+          next = std::stoull(std::string(entry.body.view()));
+        } else {
+          ASSERT_EQ(entry.base_offset, next++) << seed;
+        }
+      }
+      for (uint64_t n = 20 + random.Below(160); n > 0; --n) {
+        const std::string body(100'000, static_cast<char>('a' + random.Below(26)));
+        ASSERT_EQ(drive.Append(*held.owner, MakeRecord(body, next++), Level::kProcess).err,
+                  Err::kOk);
+        if (random.Below(40) != 0) continue;
+        const Completed snapshot = drive.Append(
+            *held.owner, MakeRecord(std::to_string(next), 0, Kind::kSnapshot), Level::kProcess);
+        ASSERT_EQ(drive.Trim(*held.owner, snapshot.position).err, Err::kOk);
       }
       held.owner.reset();
       h.Crash(Level::kFsync);

@@ -7,7 +7,6 @@
 #include <mutex>
 #include <thread>
 
-#include "broker/base/clock.h"
 #include "broker/storage/caretaker.h"
 #include "broker/storage/commit_thread.h"
 #include "broker/storage/data_folder.h"
@@ -122,13 +121,13 @@ class RocksDbStore::Core {
                               .max_record_bytes = options_.max_record_bytes,
                               .write_buffer_bytes = options_.write_buffer_bytes,
                               .longest_poll = options_.longest_poll},
-        CommitThread::Hooks{
-            .on_written = [this](uint64_t n) { return folder_->mark().Written(n); },
-            .on_synced = [this](uint64_t n) { return folder_->mark().Synced(n, SteadyNanos()); },
-            .on_trimmed =
-                [this](LaneId lane, Position upto, uint64_t bytes) {
-                  if (auto* c = caretaker_ready_.load()) c->Trimmed(lane, upto, bytes);
-                }});
+        CommitThread::Hooks{.on_written = [this](uint64_t n) { return folder_->mark().Written(n); },
+                            .on_synced = [this](uint64_t n) { return folder_->mark().Synced(n); },
+                            .on_trimmed =
+                                [this](LaneId lane, Position upto, uint64_t bytes) {
+                                  if (auto* c = caretaker_ready_.load())
+                                    c->Trimmed(lane, upto, bytes);
+                                }});
     caretaker_ = std::make_unique<Caretaker>(
         Caretaker::Options{.reclaim_bytes = options_.reclaim_bytes,
                            .interval_ms = options_.disk_check_interval_ms},
