@@ -128,6 +128,7 @@ class BrokerImpl final : public Broker, public LaneEnv {
   Inbox inbox_;
   Random random_;
   credit::WindowSharePolicy policy_;
+  credit::SpillPace pace_;
   StreamRegistry streams_;
   Catalog* catalog_ = nullptr;  // the first shard's
   std::unique_ptr<QueueList> queues_;

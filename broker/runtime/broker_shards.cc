@@ -40,6 +40,7 @@ BrokerImpl::BrokerImpl(BrokerOptions options, std::shared_ptr<Shared> shared)
   inbox = &inbox_;
   budget = &shared_->budget;
   policy = &policy_;
+  pace = &pace_;
   random = &random_;
   streams = &streams_;
   if (shared_->shards.empty()) {

@@ -172,7 +172,20 @@ Offset LaneActor::Append(wire::Records records, queue::Origin origin) {
   return core_.Publish(std::move(records), std::move(origin), env_->now);
 }
 
+bool LaneActor::spilling() const {
+  const queue::Tuning& tuning = core_.tuning();
+  return tuning.overflow == queue::Overflow::kSpill && core_.backlog().bytes > tuning.window_bytes;
+}
+
+bool LaneActor::MayStore(const queue::Batch& batch) {
+  if (draining_ || !spilling()) return true;
+  const MonoNanos now = env_->now.mono;
+  if (turn_at_ == 0) turn_at_ = env_->pace->Reserve(this, batch.records.Cost().bytes, now);
+  return turn_at_ <= now;
+}
+
 void LaneActor::PumpLog() {
+  waits_for_turn_ = false;
   if (!ready_ || failure_ || !env_->store_takes_records) return;
   const queue::Tuning& tuning = core_.tuning();
   constexpr uint64_t kAll = std::numeric_limits<uint64_t>::max();
@@ -185,10 +198,15 @@ void LaneActor::PumpLog() {
   }
   const Level level = LevelFor(tuning.durability);
   while (const queue::Batch* batch = core_.NextToStore(keep)) {
+    if (!MayStore(*batch)) {
+      waits_for_turn_ = true;
+      return;
+    }
     if (!log_.AppendData(EncodeBatch(*batch), level, env_->now.mono)) {
       if (log_.error()) FailStore(*log_.error());
       return;
     }
+    turn_at_ = 0;
     env_->Storing(this);
     bytes_since_snapshot_ += batch->records.Cost().bytes + 64;
     core_.MarkStoring();
@@ -197,6 +215,7 @@ void LaneActor::PumpLog() {
 
 void LaneActor::OnDataStored(Err err, Position position, MonoNanos at) {
   env_->Committed(env_->now.mono - at);
+  if (!spilling()) env_->pace->Committed(this, env_->now.mono - at, env_->now.mono);
   MarkDirty();
   if (err != Err::kOk) return FailStore(err);
   core_.Stored(position);
@@ -366,6 +385,7 @@ MonoNanos LaneActor::next_deadline() const {
   if (core_.tuning().retention == queue::Retention::kLimits && core_.head() < core_.tail()) {
     at = std::min(at, retention_at_);
   }
+  if (waits_for_turn_) at = std::min(at, turn_at_);
   if (log_.unavailable()) at = std::min(at, retry_log_at_);
   if (groups_dirty_) at = std::min(at, groups_saved_at_ + kSaveGroupsEvery);
   return at;

@@ -118,6 +118,10 @@ class LaneActor {
   void OnDataStored(storage::Err err, storage::Position position, MonoNanos at);
   void FailStore(storage::Err err);
   void PumpLog();
+  // More waits for consumers than the window holds: it is on disk.
+  bool spilling() const;
+  // Whether the next batch may go to the store now.
+  bool MayStore(const queue::Batch& batch);
   void Reserve();
   void AdvanceHead(Offset head, queue::GoneReason reason);
   void SaveDirtyGroups(bool now_due);
@@ -158,6 +162,9 @@ class LaneActor {
   bool groups_dirty_ = false;
   MonoNanos retention_at_ = 0;
   MonoNanos retry_log_at_ = 0;
+  // When the next batch of a queue that spills may go to the store; 0: not asked yet.
+  MonoNanos turn_at_ = 0;
+  bool waits_for_turn_ = false;
   uint64_t bytes_since_snapshot_ = 0;
   bool snapshotting_ = false;
   bool draining_ = false;

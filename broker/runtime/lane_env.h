@@ -7,6 +7,7 @@
 #include "broker/base/types.h"
 #include "broker/credit/memory_budget.h"
 #include "broker/credit/policy.h"
+#include "broker/credit/spill_pace.h"
 #include "broker/runtime/inbox.h"
 #include "broker/runtime/stream.h"
 #include "broker/storage/log_store.h"
@@ -21,6 +22,7 @@ struct LaneEnv {
   Inbox* inbox = nullptr;
   credit::MemoryBudget* budget = nullptr;
   credit::Policy* policy = nullptr;
+  credit::SpillPace* pace = nullptr;
   Random* random = nullptr;
   StreamRegistry* streams = nullptr;
   // Why no producer of any queue may be granted anything; kNone usually.
