@@ -180,7 +180,8 @@ func (p *peers) specs() []spec {
 				for i := range w.keys(t, tier, "") {
 					for _, s := range p.systems {
 						if s.has(w, tier) {
-							out = append(out, spec{key: w.keys(t, tier, s.Name)[i], unit: w.unit})
+							k := w.keys(t, tier, s.Name)[i]
+							out = append(out, spec{key: k, unit: w.unit, limits: p.limitsOf(w, k)})
 						}
 					}
 				}
@@ -189,6 +190,17 @@ func (p *peers) specs() []spec {
 		}
 	}
 	return out
+}
+
+// limitsOf Spillway with its Go client: the relay, where it takes the same load.
+func (p *peers) limitsOf(w peersWorkload, k key) []key {
+	if k.system == system && slices.ContainsFunc(p.systems, func(s peerSystem) bool {
+		return s.Name == relaySystem && s.has(w, k.tier)
+	}) {
+		k.system = relaySystem
+		return []key{k}
+	}
+	return nil
 }
 
 // offered are the rates of a trial that depend on what was measured before.

@@ -16,7 +16,7 @@ func (p *peers) rates(w peersWorkload, trials []peersTrial, tier, system string)
 		case w.name == latencyBig && p.options.rate > 0:
 			rate = p.options.rate
 		case w.name == latencyBig:
-			if rate = p.peak(tier, driver, func(s string) bool { return !ours(s) }) / 2; rate == 0 {
+			if rate = p.peak(tier, driver, peer) / 2; rate == 0 {
 				return nil, errors.New("no rate: end to end of a peer at 1 KiB has to be measured before, or --rate given")
 			}
 		}

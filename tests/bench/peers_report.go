@@ -73,7 +73,7 @@ func compare(figures []figure) []figure {
 	best, there := map[key]figure{}, map[key]figure{}
 	for _, f := range figures {
 		there[f.key] = f
-		if ours(f.system) || f.system == driver || f.value == 0 {
+		if !peer(f.system) || f.value == 0 {
 			continue
 		}
 		k := comparedKey(f.key)
@@ -103,6 +103,11 @@ func systemOf(name string) string {
 }
 
 func ours(name string) bool { return systemOf(name) == system }
+
+// peer is neither Spillway nor a limit.
+func peer(name string) bool {
+	return !ours(name) && name != driver && !strings.HasPrefix(name, relaySystem)
+}
 
 // comparedKey is the same for figures that are compared.
 func comparedKey(k key) key {
@@ -153,16 +158,16 @@ func peersTable(specs []spec, figures []figure, missing []jsonMissing) string {
 	}
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tSYSTEM\tVALUE\tSPREAD\tCPU s/M\tCLIENT\tPEAK RSS\tTO THE BEST PEER\tTO GO")
+	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tSYSTEM\tVALUE\tSPREAD\tCPU s/M\tCLIENT\tPEAK RSS\tTO THE BEST PEER\tTO GO\tOF LIMIT")
 	for _, s := range specs {
 		f, ok := there[s.key]
 		switch {
 		case ok:
 			cells := row(f)
 			fmt.Fprintln(w, strings.Join([]string{f.name, f.tier, f.size, f.system, cells[3], cells[4], cells[5],
-				perMillion(f.clientCPU), cells[6], ratioText(f), timesText(f.toGo)}, "\t"))
+				perMillion(f.clientCPU), cells[6], ratioText(f), timesText(f.toGo), limitText(f)}, "\t"))
 		case gone[s.key]:
-			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system, "missing", "-", "-", "-", "-", "-", "-"}, "\t"))
+			fmt.Fprintln(w, strings.Join([]string{s.name, s.tier, s.size, s.system, "missing", "-", "-", "-", "-", "-", "-", "-"}, "\t"))
 		}
 	}
 	_ = w.Flush()
@@ -181,6 +186,13 @@ func ratioText(f figure) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f x (%s)", f.ratio, f.against)
+}
+
+func limitText(f figure) string {
+	if f.share == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%s (%s)", percent(f.share), f.limitedBy)
 }
 
 func timesText(ratio float64) string {
@@ -222,16 +234,23 @@ func peersVerdict(figures []figure, n noise) string {
 			highest[f.name] = f
 		}
 	}
-	if len(names) == 0 {
-		return "no verdict, nothing was compared"
+	var out []string
+	if len(names) > 0 {
+		out = append(out, "to the best peer of the tier (of a latency, less is better):")
 	}
-	out := "to the best peer of the tier (of a latency, less is better):"
 	for _, name := range names {
 		low, high := lowest[name], highest[name]
-		out += fmt.Sprintf("\n  %s %.2f x (%s, %s, %s)", name, low.ratio, low.tier, low.size, low.against)
+		line := fmt.Sprintf("  %s %.2f x (%s, %s, %s)", name, low.ratio, low.tier, low.size, low.against)
 		if low.key != high.key {
-			out += fmt.Sprintf(" to %.2f x (%s, %s, %s)", high.ratio, high.tier, high.size, high.against)
+			line += fmt.Sprintf(" to %.2f x (%s, %s, %s)", high.ratio, high.tier, high.size, high.against)
 		}
+		out = append(out, line)
 	}
-	return out
+	if text := shares(endToEnd, figures); text != "" {
+		out = append(out, "of its limit, the relay:", "  "+text)
+	}
+	if len(out) == 0 {
+		return "no verdict, nothing was compared"
+	}
+	return strings.Join(out, "\n")
 }

@@ -82,6 +82,11 @@ func TestPeersVerdict(t *testing.T) {
 			t.Errorf("%q lacks %q", got, want)
 		}
 	}
+	limited := comparedFigures()[8:]
+	limited[0].name, limited[0].share = endToEnd, 0.6
+	if got := peersVerdict(limited, quietNoise()); got != "of its limit, the relay:\n  end to end 60 %" {
+		t.Errorf("%q", got)
+	}
 	if got := peersVerdict(nil, quietNoise()); got != "no verdict, nothing was compared" {
 		t.Errorf("%q", got)
 	}
@@ -92,16 +97,17 @@ func TestPeersVerdict(t *testing.T) {
 
 func TestPeersTableSaysWhatIsMissing(t *testing.T) {
 	figures := comparedFigures()[:2]
+	figures[0].share, figures[0].limitedBy = 0.6, relaySystem
 	nats := key{endToEnd, "MEMORY", "1 KiB", "nats"}
 	specs := []spec{figures[0].spec, figures[1].spec, {key: nats, unit: perSecond},
 		{key: key{endToEnd, "SYNCED", "1 KiB", "nats"}, unit: perSecond}, {key: key{system: driver}}}
 	missing := missingOf(specs, figures, map[key]string{nats: "it could not be installed: no network\nat all"})
 	want := `
-FIGURE TIER SIZE SYSTEM VALUE SPREAD CPU s/M CLIENT PEAK RSS TO THE BEST PEER TO GO
-end to end MEMORY 1 KiB spillway 300 k/s 10 % - - - 2.00 x (redis) -
-end to end MEMORY 1 KiB redis 150 k/s 10 % - - - - -
-end to end MEMORY 1 KiB nats missing - - - - - -
-end to end SYNCED 1 KiB nats missing - - - - - -
+FIGURE TIER SIZE SYSTEM VALUE SPREAD CPU s/M CLIENT PEAK RSS TO THE BEST PEER TO GO OF LIMIT
+end to end MEMORY 1 KiB spillway 300 k/s 10 % - - - 2.00 x (redis) - 60 % (relay)
+end to end MEMORY 1 KiB redis 150 k/s 10 % - - - - - -
+end to end MEMORY 1 KiB nats missing - - - - - - -
+end to end SYNCED 1 KiB nats missing - - - - - - -
 
 missing: end to end, MEMORY, 1 KiB, nats: it could not be installed: no network
 missing: end to end, SYNCED, 1 KiB, nats: it was not measured
@@ -299,6 +305,38 @@ func TestRatiosOfOtherClients(t *testing.T) {
 		if !near(f.ratio, want.ratio) || !near(f.toGo, want.toGo) || f.against != want.against {
 			t.Errorf("%s: %v of %q, %v to Go, want %+v", f.system, f.ratio, f.against, f.toGo, want)
 		}
+	}
+}
+
+// The relay bounds Spillway's Go client where both have a figure, and is nobody's peer.
+func TestTheRelayIsALimit(t *testing.T) {
+	p := testPeers(t, threeSystems+`
+echo '{"name":"relay","system":"relay","language":"go","tiers":["MEMORY"],"workloads":["e2e"]}'
+echo '{"name":"relay-100","system":"relay-100","language":"go","tiers":["MEMORY"],"workloads":["e2e"]}'
+`)
+	p.options.workloads, p.options.sizes = []string{"e2e", "publish"}, []int{1024}
+	if err := p.choose(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	of := func(tier, system string) key { return key{endToEnd, tier, "1 KiB", system} }
+	for k, value := range map[key]float64{
+		of("MEMORY", system): 600, of("MEMORY", "redis"): 300, of("MEMORY", "relay"): 1000,
+		of("MEMORY", "relay-100"): 500, of("SYNCED", system): 200,
+	} {
+		p.runner.samples[k] = []sample{{value: value}}
+	}
+	for _, f := range compare(assemble(p.specs(), p.runner.samples)) {
+		want := figure{}
+		if f.key == of("MEMORY", system) {
+			want = figure{limit: 1000, limitedBy: "relay", share: 0.6, ratio: 2, against: "redis"}
+		}
+		if f.limit != want.limit || f.limitedBy != want.limitedBy || !near(f.share, want.share) ||
+			!near(f.ratio, want.ratio) || f.against != want.against {
+			t.Errorf("%v, %s: %+v", f.key, f.system, f)
+		}
+	}
+	if got := p.peak("MEMORY", driver, peer); got != 300 {
+		t.Errorf("the best peer reached %v", got)
 	}
 }
 

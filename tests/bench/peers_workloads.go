@@ -13,6 +13,9 @@ const (
 
 	// Of the driver, where a figure is of no system.
 	driver = "driver"
+	// The driver's systems that are limits have names that begin so. This one gets the
+	// frames that Spillway's Go client sends.
+	relaySystem = "relay"
 )
 
 // peersWorkload is a workload of the driver and the figures that it makes.

@@ -136,13 +136,23 @@ func limitOf(s spec, values map[key]float64) (limit float64, by string) {
 			}
 			by += k.name
 		case limit == 0 || v < limit:
-			limit, by = v, k.name
-			if k.tier != "" {
-				by += ", " + k.tier
-			}
+			limit, by = v, limitName(k)
 		}
 	}
 	return limit, by
+}
+
+// limitName is for people: what bounds a load by another name, or a system that takes the
+// same load.
+func limitName(k key) string {
+	switch {
+	case k.system != limitSystem:
+		return k.system
+	case k.tier != "":
+		return k.name + ", " + k.tier
+	default:
+		return k.name
+	}
 }
 
 func shareOf(f figure) float64 {

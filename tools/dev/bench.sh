@@ -17,7 +17,7 @@ dev_bench() {
       programs+=(//tests/bench/core:load //tests/bench/limits:relay_server //tests/bench/limits:relay_load
         //tests/bench/limits:raw_rocksdb //tests/bench/limits:raw_machine)
       ;;
-    peers) ;;
+    peers) programs+=(//tests/bench/limits:relay_server) ;;
     profile)
       command -v perf >/dev/null || die "profile needs perf: apt-get install linux-perf"
       programs+=(//tests/bench/core:load)

@@ -1,5 +1,6 @@
 // Peers measures one message broker at a time: Spillway, Kafka, Redis Streams, NATS
-// JetStream or RabbitMQ streams, by the same loads. `./dev bench peers` calls it; see
+// JetStream or RabbitMQ streams, by the same loads; or a relay, which is the limit of
+// Spillway's Go client. `./dev bench peers` calls it; see
 // docs/benchmarks.md. It is a program of its own, so that each measurement begins
 // with an empty heap, and a module of its own, because the clients are many.
 //

@@ -187,7 +187,7 @@ func init() { // they refer to what refers to them
 	stalled := func(t *trial) int64 { return int64(t.topic.window(math.MaxInt, int(t.backlog))) }
 	workloads = map[string]*workload{
 		"publish":     {filling, 0, nil, byClient((*trial).flow)},
-		"e2e":         {passing, 1, nil, byClient((*trial).flow)},
+		"e2e":         {passing, 1, nil, byClient((*trial).endToEnd)},
 		"fanout":      {passing, 5, nil, byClient((*trial).flow)},
 		"single":      {timing, 0, nil, byClient((*trial).single)},
 		"latency":     {timing, 1, nil, byClient((*trial).latency)},

@@ -86,9 +86,9 @@ type topic struct {
 func (t topic) window(messages, bytes int) int { return max(1, min(messages, bytes/t.size)) }
 
 func systems() []System {
-	return []System{
+	return append([]System{
 		&spillwaySystem{}, &kafkaSystem{}, &redisSystem{}, &natsSystem{}, &rabbitSystem{},
-	}
+	}, relays()...)
 }
 
 func systemNamed(name string) System {
