@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"google.golang.org/grpc/mem"
 	"spillway.dev/clients/go/internal/wire"
 	pb "spillway.dev/clients/go/spillwaypb"
 )
@@ -213,5 +212,7 @@ func (n *Consumer) tellSettled(ranges []wire.Range) {
 }
 
 func (n *Consumer) frame(b *[]byte) *wire.Out {
-	return &wire.Out{Buffers: mem.BufferSlice{n.heads.wrap(b)}}
+	out := wire.NewOut(1)
+	out.Buffers = append(out.Buffers, n.heads.wrap(b))
+	return out
 }

@@ -75,10 +75,11 @@ type Producer struct {
 
 type batchLimits struct{ bytes, records int }
 
+// demand is what the broker knows to wait here: what was stated, less what it has
+// granted since. It keeps the same account, so what was met needs no word.
 type demand struct {
 	waiting Credit
 	next    uint64
-	sent    bool
 }
 
 // pingState compares counters: what was in the last Ping and is not answered yet.

@@ -3,6 +3,7 @@ package spillway
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"spillway.dev/clients/go/internal/wire"
@@ -118,8 +119,9 @@ func (p *Producer) granted(g wire.Grant) error {
 		return &Error{Kind: KindCreditRegressed, Queue: p.queue, Limit: p.limit.Messages, Actual: g.Messages,
 			Message: "a total of credit fell"}
 	}
-	raised := g.Messages > p.limit.Messages || g.Bytes > p.limit.Bytes
-	p.limit = Credit{g.Messages, g.Bytes}
+	limit := Credit{g.Messages, g.Bytes}
+	p.demanded.waiting = p.demanded.waiting.minus(limit.minus(p.limit))
+	p.limit = limit
 	p.reason = CreditReason(g.Reason)
 	p.reasonSince = time.Time{}
 	if p.reason != ReasonNone {
@@ -130,9 +132,6 @@ func (p *Producer) granted(g wire.Grant) error {
 		p.admit()
 	}
 	p.tellBlocked()
-	if raised {
-		p.demanded.sent = false // say again what still waits
-	}
 	return nil
 }
 
@@ -191,15 +190,11 @@ func (p *Producer) resolve(first, count, offset uint64, duplicate bool, refusal 
 	done := 0
 	for done < p.unsent && p.q[done].resolved == p.q[done].count {
 		p.q[done].finish()
-		p.q[done] = nil
 		done++
 	}
 	if done > 0 {
-		p.q = p.q[done:]
+		p.q = slices.Delete(p.q, 0, done) // they are few, and the array stays
 		p.unsent -= done
-		if len(p.q) == 0 {
-			p.q = nil
-		}
 	}
 	return nil
 }

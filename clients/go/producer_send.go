@@ -128,10 +128,10 @@ func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger 
 		to = int(p.resumeAt - b.first) // never straddle what the broker has
 	}
 	if from == 0 && to == b.count && p.sent.fits(p.allowed(), uint64(b.count), b.bytes) {
-		out = &wire.Out{Buffers: make([]mem.Buffer, 1, 1+len(b.chunks))}
+		out = wire.NewOut(1 + len(b.chunks))
 		head := p.heads.Get(0)
 		*head = wire.AppendPublishHead(*head, b.first, b.encoded)
-		out.Buffers[0] = p.heads.wrap(head)
+		out.Buffers = append(out.Buffers, p.heads.wrap(head))
 		for _, c := range b.chunks {
 			c.Ref()
 			out.Buffers = append(out.Buffers, c)
@@ -147,7 +147,8 @@ func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger 
 	body, cost := b.piece(from, from+n)
 	head := p.heads.Get(0)
 	*head = wire.AppendPublishHead(*head, b.first+uint64(from), len(body))
-	out = &wire.Out{Buffers: []mem.Buffer{p.heads.wrap(head), mem.SliceBuffer(body)}}
+	out = wire.NewOut(2)
+	out.Buffers = append(out.Buffers, p.heads.wrap(head), mem.SliceBuffer(body))
 	p.account(b, n, cost)
 	if p.partSent += n; p.partSent == b.count {
 		p.unsent++
@@ -167,44 +168,39 @@ func (p *Producer) account(b *batch, n int, cost uint64) {
 
 // demand says what waits beyond the credit, when that changed enough to matter,
 // and gives back what cannot be used while others wait for it. next is the length
-// of the record at the front, if it was accepted and waits for credit.
-func (p *Producer) demand(next uint64) *pb.PublishRequest {
-	var d demand
-	if p.reserved.Messages > p.sent.Messages { // of an earlier epoch, beyond the limit
-		d.waiting.Messages = p.reserved.Messages - p.sent.Messages
-		d.waiting.Bytes = p.reserved.Bytes - p.sent.Bytes
-		if next == 0 {
-			d.waiting = Credit{} // it waits for the transport, not for credit
-		}
+// of the record at the front, if it was accepted and waits for credit: so does then
+// what was accepted after it.
+func (p *Producer) demand(next uint64) *wire.Out {
+	d, stuck := demand{next: next}, next > 0
+	w := p.waiters.front
+	if w != nil && !stuck {
+		d.next = uint64(w.size)
 	}
-	stuck := next > 0
-	d.next = next
-	if w := p.waiters.front; w != nil {
-		d.waiting.Messages += p.waiters.total.Messages
-		d.waiting.Bytes += p.waiters.total.Bytes
-		if d.next == 0 {
-			d.next = uint64(w.size)
-		}
+	give := p.toGiveBack(stuck, d.next)
+	p.returned = p.returned.plus(give)
+	if w != nil || stuck {
+		d.waiting = p.reserved.plus(p.waiters.total).minus(p.allowed())
 	}
 	was := p.demanded
-	same := was.sent && d.next <= was.next && d.waiting.Messages < 2*was.waiting.Messages &&
-		d.waiting.Bytes < 2*was.waiting.Bytes
+	same := d.next == was.next && !doubled(was.waiting.Messages, d.waiting.Messages) &&
+		!doubled(was.waiting.Bytes, d.waiting.Bytes)
 	if d.waiting == (Credit{}) {
 		same = was.waiting == (Credit{})
 	}
-	give := p.toGiveBack(stuck, d.next)
 	if same && give == (Credit{}) {
 		return nil
 	}
-	p.returned = p.returned.plus(give)
-	d.sent = true
 	p.demanded = d
-	out := &pb.Demand{Waiting: d.waiting.proto(), NextRecordBytes: d.next}
-	if p.returned != (Credit{}) {
-		out.Returned = p.returned.proto()
-	}
-	return &pb.PublishRequest{Frame: &pb.PublishRequest_Demand{Demand: out}}
+	// Not of heads: it is no frame of records, for which the sender would wait.
+	b := chunks.Get(smallChunk)
+	*b = wire.AppendDemand((*b)[:0], wire.Demand{Messages: d.waiting.Messages, Bytes: d.waiting.Bytes,
+		NextRecordBytes: d.next, ReturnedMessages: p.returned.Messages, ReturnedBytes: p.returned.Bytes})
+	out := wire.NewOut(1)
+	out.Buffers = append(out.Buffers, mem.NewBuffer(b, &chunks))
+	return out
 }
+
+func doubled(was, is uint64) bool { return is > was && is >= 2*was }
 
 // toGiveBack is the unspent credit, if others wait for it and nothing here can be
 // sent with it. next is the length of the record that waits at the front, if any.

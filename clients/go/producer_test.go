@@ -119,16 +119,44 @@ func TestDemand(t *testing.T) {
 	if !blocked || bl.Reason != spillway.ReasonMemoryBudget || bl.Waiting.Messages != 2 || bl.Since.IsZero() {
 		t.Fatal(bl)
 	}
+	stated := len(demands())
 	b.WithholdCredit("q", false, 0)
 	for range 2 {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
 	}
+	must(p.Publish(ctx, payload("x"))) // comes after whatever is said of the grant
+	if d := demands(); len(d) != stated {
+		t.Fatal("what was met needs no word:", d[stated:])
+	}
+}
+
+// What waits is said once, also if it costs no bytes; and that it was given up.
+func TestDemandThatIsGivenUp(t *testing.T) {
+	b, c, ctx := setup(t)
+	b.MustCreateQueue("q")
+	b.WithholdCredit("q", true, spillway.ReasonMemoryBudget)
+	sent := record[*pb.PublishRequest](b)
+	p := must(c.Producer(ctx, "q"))
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.PublishAsync(short, spillway.Message{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	var waiting []uint64
 	eventually(t, "the demand of nothing", func() bool {
-		d := demands()
-		return d[len(d)-1].GetWaiting().GetMessages() == 0
+		waiting = nil
+		for _, m := range sent.list() {
+			if d := m.GetDemand(); d != nil {
+				waiting = append(waiting, d.GetWaiting().GetMessages())
+			}
+		}
+		return len(waiting) > 0 && waiting[len(waiting)-1] == 0
 	})
+	if !slices.Equal(waiting, []uint64{1, 0}) {
+		t.Fatal(waiting)
+	}
 }
 
 func TestSequenceFence(t *testing.T) {
@@ -186,7 +214,9 @@ func TestResumeInPieces(t *testing.T) {
 	eventually(t, "the first piece", func() bool { return must(c.Admin().GetQueue(ctx, "q")).Stats.TailOffset == 13 })
 	eventually(t, "what waits is demanded", func() bool {
 		return slices.ContainsFunc(sent.list(), func(m *pb.PublishRequest) bool {
-			return m.GetDemand().GetWaiting().GetMessages() == 7
+			// All ten, if it came before the grant, of which the broker knows itself.
+			n := m.GetDemand().GetWaiting().GetMessages()
+			return n == 7 || n == 10
 		})
 	})
 	b.BreakStreams("q")

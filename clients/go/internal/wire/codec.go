@@ -9,7 +9,19 @@ import (
 
 // Out is a frame that is encoded already. Marshalling hands its buffers to the
 // transport, which frees each of them once.
-type Out struct{ Buffers mem.BufferSlice }
+type Out struct {
+	Buffers mem.BufferSlice
+	few     [2]mem.Buffer
+}
+
+// NewOut begins a frame that will have n buffers. Few take no memory beside its own.
+func NewOut(n int) *Out {
+	o := &Out{}
+	if o.Buffers = o.few[:0]; n > len(o.few) {
+		o.Buffers = make(mem.BufferSlice, 0, n)
+	}
+	return o
+}
 
 // In receives a frame as bytes.
 type In struct {

@@ -27,6 +27,35 @@ func AppendPublishHead(b []byte, firstSequence uint64, bodyLen int) []byte {
 	return b
 }
 
+// Demand is what a producer says that it waits for, and what it has given back in
+// total: nothing is as good as absent.
+type Demand struct {
+	Messages, Bytes                 uint64 // waiting
+	NextRecordBytes                 uint64
+	ReturnedMessages, ReturnedBytes uint64
+}
+
+// AppendDemand appends a PublishRequest that states the demand.
+func AppendDemand(b []byte, d Demand) []byte {
+	// A varint has at most 10 bytes, so all lengths fit into one byte.
+	waiting := fieldLen(d.Messages) + fieldLen(d.Bytes)
+	returned := fieldLen(d.ReturnedMessages) + fieldLen(d.ReturnedBytes)
+	length := 2 + waiting + fieldLen(d.NextRecordBytes)
+	if returned > 0 {
+		length += 2 + returned
+	}
+	b = append(b, 3<<3|2, byte(length), 1<<3|2, byte(waiting))
+	b = appendField(b, 1, d.Messages)
+	b = appendField(b, 2, d.Bytes)
+	b = appendField(b, 2, d.NextRecordBytes)
+	if returned > 0 {
+		b = append(b, 3<<3|2, byte(returned))
+		b = appendField(b, 1, d.ReturnedMessages)
+		b = appendField(b, 2, d.ReturnedBytes)
+	}
+	return b
+}
+
 // ConfirmRun is a run of confirmed sequences.
 type ConfirmRun struct {
 	First, Count, Offset     uint64

@@ -203,6 +203,22 @@ func TestConsumerFrames(t *testing.T) {
 	}
 }
 
+func TestDemand(t *testing.T) {
+	for _, d := range []Demand{{}, {1, 1027, 1027, 0, 0}, {1, 0, 0, 0, 5}, {3, 300, 100, 7, 0},
+		{math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64, math.MaxUint64}} {
+		var m pb.PublishRequest
+		if err := proto.Unmarshal(AppendDemand(nil, d), &m); err != nil {
+			t.Fatal(d, err)
+		}
+		g := m.GetDemand()
+		got := Demand{g.GetWaiting().GetMessages(), g.GetWaiting().GetBytes(), g.GetNextRecordBytes(),
+			g.GetReturned().GetMessages(), g.GetReturned().GetBytes()}
+		if got != d || g.GetWaiting() == nil || (g.GetReturned() != nil) != (d.ReturnedMessages+d.ReturnedBytes > 0) {
+			t.Fatal(d, g)
+		}
+	}
+}
+
 func TestNothingIsAllocatedForARecord(t *testing.T) {
 	payload, key := make([]byte, 100), []byte("key")
 	headers := []Header{{"n", []byte("v")}}
