@@ -30,6 +30,7 @@ type batch struct {
 
 	current *[]byte // the chunk being filled
 	chunks  mem.BufferSlice
+	few     [2]mem.Buffer // of chunks: most batches at rest have one
 
 	resolved int
 	results  []result
@@ -46,7 +47,7 @@ type result struct {
 
 func newBatch(first uint64) *batch {
 	b := &batch{first: first, since: time.Now(), done: make(chan struct{})}
-	b.results = b.one[:0]
+	b.results, b.chunks = b.one[:0], b.few[:0]
 	return b
 }
 
@@ -129,6 +130,7 @@ func (b *batch) lookup(i int) (uint64, error, bool) {
 func (b *batch) finish() {
 	b.chunks.Free()
 	b.chunks = nil
+	clear(b.few[:]) // futures may keep the batch for long
 	if b.current != nil {
 		chunks.Put(b.current)
 		b.current = nil
