@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::pb;
 use crate::registry;
 use crate::types::{from_unix_ms, unix_ms, Credit, Header, Position};
-use crate::wire::DeliveryFrame;
+use crate::wire::{DeliveryFrame, RecordView};
 
 /// Options of a [`Replay`].
 #[derive(Clone, Debug)]
@@ -152,6 +152,20 @@ pub struct ReplayedRecord {
     pub headers: Vec<Header>,
 }
 
+impl From<RecordView> for ReplayedRecord {
+    fn from(record: RecordView) -> Self {
+        let (offset, appended_at) = (record.offset, from_unix_ms(record.appended_at_unix_ms));
+        let (payload, key, headers) = record.into_parts();
+        ReplayedRecord {
+            offset,
+            appended_at,
+            payload,
+            key,
+            headers,
+        }
+    }
+}
+
 /// Reads the kept records of a queue, up to its stop: a [`Stream`] of records, without any
 /// effect on groups.
 ///
@@ -168,6 +182,9 @@ impl Replay {
     ///
     /// Cancel-safe: dropped before it is ready, nothing was taken.
     pub async fn try_next(&mut self) -> Result<Option<ReplayedRecord>> {
+        if let Some(record) = self.current.as_mut().and_then(DeliveryFrame::next) {
+            return Ok(Some(record.into()));
+        }
         std::future::poll_fn(|cx| self.poll_record(cx))
             .await
             .transpose()
@@ -177,13 +194,7 @@ impl Replay {
         loop {
             if let Some(frame) = &mut self.current {
                 if let Some(r) = frame.next() {
-                    return Poll::Ready(Some(Ok(ReplayedRecord {
-                        offset: r.offset,
-                        appended_at: from_unix_ms(r.appended_at_unix_ms),
-                        payload: r.payload,
-                        key: r.key,
-                        headers: r.headers,
-                    })));
+                    return Poll::Ready(Some(Ok(r.into())));
                 }
                 let cost = Credit::new(frame.messages, frame.cost);
                 self.current = None;

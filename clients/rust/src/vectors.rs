@@ -171,8 +171,8 @@ fn deliveries() {
                 assert_eq!(u64::from(got.attempt), number(&run["attempt"]));
                 assert_eq!(u64::from(got.size), number(&record["bytes"]));
                 let message = message(record);
-                assert_eq!((got.payload, got.key), (message.payload, message.key));
-                assert_eq!(got.headers, message.headers);
+                let message = (message.payload, message.key, message.headers);
+                assert_eq!(got.into_parts(), message);
             }
         }
         assert!(delivery.next().is_none() && records.next().is_none());

@@ -200,7 +200,7 @@ impl Core {
         index: usize,
         offset: u64,
         how: Option<Nack>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Result<()> {
         if !matches!(slab.state(index), State::Buffered | State::Taken) {
             return Ok(());
@@ -211,7 +211,7 @@ impl Core {
         let Some(how) = how else {
             self.acks.push(offset);
             if self.acks.count == 1 {
-                self.ack_since = now;
+                self.ack_since = now();
             }
             if self.acks.count == 1 || self.ack_urgent() {
                 self.pen.wake();

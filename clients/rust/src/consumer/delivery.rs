@@ -100,36 +100,36 @@ impl<E: fmt::Display> From<E> for Nack {
     }
 }
 
+/// The deliveries of one frame, and whose they are: one reference for a delivery to count.
+#[derive(Debug)]
+pub(super) struct Lot {
+    pub shared: Arc<Shared>,
+    pub slab: Arc<Slab>,
+}
+
 /// The duty to settle one delivery.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    pub shared: Arc<Shared>,
-    pub slab: Arc<Slab>,
-    pub index: u32,
+    pub lot: Arc<Lot>,
     pub offset: u64,
+    pub index: u32,
 }
 
 impl Ticket {
     pub(super) fn settle(&self, how: Option<Nack>) -> Result<()> {
-        let mut core = self.shared.core.lock().unwrap();
-        core.settle(
-            &self.slab,
-            self.index as usize,
-            self.offset,
-            how,
-            Instant::now(),
-        )
+        let Lot { shared, slab } = &*self.lot;
+        let mut core = shared.core.lock().unwrap();
+        core.settle(slab, self.index as usize, self.offset, how, Instant::now)
     }
 
     pub(super) fn state(&self) -> State {
-        self.slab.state(self.index as usize)
+        self.lot.slab.state(self.index as usize)
     }
 
     /// The same duty, for who calls the handler.
     pub(super) fn share(&self) -> Ticket {
         Ticket {
-            shared: self.shared.clone(),
-            slab: self.slab.clone(),
+            lot: self.lot.clone(),
             ..*self
         }
     }
@@ -160,17 +160,17 @@ impl Delivery {
 
     /// Groups related records; empty means none.
     pub fn key(&self) -> &Bytes {
-        &self.record.key
+        self.record.key()
     }
 
     /// In the producer's order.
     pub fn headers(&self) -> &[Header] {
-        &self.record.headers
+        self.record.headers()
     }
 
     /// The value of the first header of this name.
     pub fn header(&self, name: &str) -> Option<&Bytes> {
-        let found = self.record.headers.iter().find(|h| h.name == name);
+        let found = self.headers().iter().find(|h| h.name == name);
         found.map(|h| &h.value)
     }
 
@@ -210,8 +210,9 @@ impl Delivery {
     /// most programs.
     pub fn extend(&self) -> Result<()> {
         let t = &self.ticket;
-        let mut core = t.shared.core.lock().unwrap();
-        core.extend(&t.slab, t.index as usize, t.offset, Instant::now())
+        let Lot { shared, slab } = &*t.lot;
+        let mut core = shared.core.lock().unwrap();
+        core.extend(slab, t.index as usize, t.offset, Instant::now())
     }
 
     /// Whether the record was taken from this consumer, because its deadline passed or an
@@ -225,7 +226,7 @@ impl Delivery {
     ///
     /// Cancel-safe.
     pub async fn revoked(&self) {
-        let notify = &self.ticket.shared.revoked;
+        let notify = &self.ticket.lot.shared.revoked;
         loop {
             let mut next = std::pin::pin!(notify.notified());
             next.as_mut().enable(); // before looking: what comes in between counts

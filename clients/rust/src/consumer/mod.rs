@@ -15,14 +15,15 @@ use std::time::{Duration, Instant};
 use futures_core::Stream;
 
 use self::core::{Options, Ready, Target};
-use self::delivery::Ticket;
 pub use self::delivery::{Delivery, Nack};
+use self::delivery::{Lot, Ticket};
 use self::task::Shared;
 use crate::admin::Tuning;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry;
 use crate::types::{Credit, Mode, Position};
+use crate::wire::DeliveryFrame;
 
 /// Options of a [`Consumer`].
 #[derive(Clone, Debug)]
@@ -188,9 +189,33 @@ impl Drop for Receiver {
 /// A frame that the application is taking deliveries from.
 #[derive(Debug)]
 struct Current {
-    ready: Ready,
-    slab: Arc<slab::Slab>,
+    frame: DeliveryFrame,
+    lot: Arc<Lot>,
     index: u32,
+}
+
+impl Current {
+    /// The next delivery that was not revoked meanwhile.
+    fn next(&mut self) -> Option<Delivery> {
+        while let Some(record) = self.frame.next() {
+            let index = self.index;
+            self.index += 1;
+            let Lot { shared, slab } = &*self.lot;
+            if slab.claim(index as usize, shared.clock.active_now()) {
+                let ticket = Ticket {
+                    lot: self.lot.clone(),
+                    offset: record.offset,
+                    index,
+                };
+                return Some(Delivery {
+                    record,
+                    ticket,
+                    lent: false,
+                });
+            }
+        }
+        None
+    }
 }
 
 /// Receives a queue's records as a member of a group: a [`Stream`] of deliveries, each of
@@ -220,6 +245,9 @@ impl Consumer {
     ///
     /// Cancel-safe: dropped before it is ready, nothing was taken.
     pub async fn try_next(&mut self) -> Result<Option<Delivery>> {
+        if let Some(delivery) = self.current.as_mut().and_then(Current::next) {
+            return Ok(Some(delivery));
+        }
         std::future::poll_fn(|cx| self.poll_delivery(cx))
             .await
             .transpose()
@@ -227,35 +255,16 @@ impl Consumer {
 
     fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
         loop {
-            if let Some(current) = &mut self.current {
-                let shared = &self.receiver.shared;
-                while let Some(record) = current.ready.frame.next() {
-                    let index = current.index;
-                    current.index += 1;
-                    if current
-                        .slab
-                        .claim(index as usize, shared.clock.active_now())
-                    {
-                        let ticket = Ticket {
-                            shared: shared.clone(),
-                            slab: current.slab.clone(),
-                            index,
-                            offset: record.offset,
-                        };
-                        return Poll::Ready(Some(Ok(Delivery {
-                            record,
-                            ticket,
-                            lent: false,
-                        })));
-                    }
-                }
-                self.current = None;
+            if let Some(delivery) = self.current.as_mut().and_then(Current::next) {
+                return Poll::Ready(Some(Ok(delivery)));
             }
+            self.current = None;
             match std::task::ready!(self.receiver.poll_ready(cx)) {
-                Some(Ok(mut ready)) => {
-                    self.current = ready.slab.take().map(|slab| Current {
-                        ready,
-                        slab,
+                Some(Ok(Ready { frame, slab })) => {
+                    let shared = self.receiver.shared.clone();
+                    self.current = slab.map(|slab| Current {
+                        frame,
+                        lot: Arc::new(Lot { shared, slab }),
                         index: 0,
                     });
                 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -38,12 +38,39 @@ struct Piece {
     outcome: Outcome,
 }
 
+impl Piece {
+    fn has(&self, sequence: u64) -> bool {
+        (self.first..self.first + self.count).contains(&sequence)
+    }
+
+    fn result(&self, sequence: u64) -> Result<Receipt> {
+        match &self.outcome {
+            Outcome::Failed(e) => Err(e.clone()),
+            &Outcome::Kept {
+                first_offset,
+                durability,
+                duplicate,
+            } => Ok(Receipt {
+                offset: first_offset.map(|o| o + (sequence - self.first)),
+                durability,
+                duplicate,
+            }),
+        }
+    }
+}
+
 /// What became of the records of one batch, by sequence.
 #[derive(Debug, Default)]
-pub(super) struct Completion(Mutex<State>);
+pub(super) struct Completion {
+    /// The first piece to be known is mostly all of the batch; it is read without the lock,
+    /// and written with it.
+    first: OnceLock<Piece>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
+    /// After the first.
     pieces: Vec<Piece>,
     wakers: Vec<Waker>,
 }
@@ -53,14 +80,17 @@ impl Completion {
     /// an outcome with offsets is that of `first` on.
     pub(super) fn complete(&self, first: u64, count: u64, outcome: Outcome) -> u64 {
         let (known, wakers) = {
-            let mut state = self.0.lock().unwrap();
-            let known = state.known(first, count);
+            let mut state = self.state.lock().unwrap();
+            let known = self.count_known(&state, first, count);
             // What is known is found first.
-            state.pieces.push(Piece {
+            let piece = Piece {
                 first,
                 count,
                 outcome,
-            });
+            };
+            if let Err(piece) = self.first.set(piece) {
+                state.pieces.push(piece);
+            }
             (known, std::mem::take(&mut state.wakers))
         };
         for waker in wakers {
@@ -71,43 +101,23 @@ impl Completion {
 
     /// Of how many of these records the fate is known.
     pub(super) fn known(&self, first: u64, count: u64) -> u64 {
-        self.0.lock().unwrap().known(first, count)
+        let state = self.state.lock().unwrap();
+        self.count_known(&state, first, count)
     }
-}
 
-impl State {
-    fn known(&self, first: u64, count: u64) -> u64 {
+    fn pieces<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a Piece> {
+        self.first.get().into_iter().chain(&state.pieces)
+    }
+
+    fn count_known(&self, state: &State, first: u64, count: u64) -> u64 {
         let end = first + count;
-        let touches = |p: &&Piece| p.first < end && first < p.first + p.count;
-        if !self.pieces.iter().any(|p| touches(&p)) {
+        let touches = |p: &Piece| p.first < end && first < p.first + p.count;
+        if !self.pieces(state).any(touches) {
             return 0;
         }
         // Rare: confirmed on an earlier stream, and sent again as part of a batch.
-        let known = |s: &u64| {
-            self.pieces
-                .iter()
-                .any(|p| (p.first..p.first + p.count).contains(s))
-        };
+        let known = |s: &u64| self.pieces(state).any(|p| p.has(*s));
         (first..end).filter(known).count() as u64
-    }
-
-    fn result(&self, sequence: u64) -> Option<Result<Receipt>> {
-        let piece = self
-            .pieces
-            .iter()
-            .find(|p| (p.first..p.first + p.count).contains(&sequence))?;
-        Some(match &piece.outcome {
-            Outcome::Failed(e) => Err(e.clone()),
-            &Outcome::Kept {
-                first_offset,
-                durability,
-                duplicate,
-            } => Ok(Receipt {
-                offset: first_offset.map(|o| o + (sequence - piece.first)),
-                durability,
-                duplicate,
-            }),
-        })
     }
 }
 
@@ -143,9 +153,13 @@ impl Future for Ack {
     type Output = Result<Receipt>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.completion.0.lock().unwrap();
-        if let Some(result) = state.result(self.sequence) {
-            return Poll::Ready(result);
+        let completion = &*self.completion;
+        if let Some(piece) = completion.first.get().filter(|p| p.has(self.sequence)) {
+            return Poll::Ready(piece.result(self.sequence));
+        }
+        let mut state = completion.state.lock().unwrap();
+        if let Some(piece) = completion.pieces(&state).find(|p| p.has(self.sequence)) {
+            return Poll::Ready(piece.result(self.sequence));
         }
         // A task that waits for several acks of a batch is woken once.
         if !state.wakers.last().is_some_and(|w| w.will_wake(cx.waker())) {

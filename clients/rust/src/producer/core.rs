@@ -26,6 +26,8 @@ use crate::types::{Credit, CreditReason, Durability, Message};
 use crate::wire::{BatchBuffer, SealedBatch};
 
 const SPARE_BUFFERS: usize = 4;
+/// See `send`.
+const WORTH_SENDING: usize = 128 << 10;
 
 /// Why a producer's credit does not rise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,15 @@ struct OpenBatch {
     first_sequence: u64,
     since: Instant,
     completion: Arc<Completion>,
+}
+
+impl OpenBatch {
+    /// However many frames are under way.
+    fn worth_sending(&self, limits: &Limits) -> bool {
+        let len = self.buffer.len();
+        len >= WORTH_SENDING.min(limits.batch_bytes)
+            || self.buffer.records() >= limits.batch_records
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -220,7 +231,7 @@ impl Core {
         m: &Message,
         size: usize,
         waiter: Option<u64>,
-        now: Instant,
+        now: impl FnOnce() -> Instant,
     ) -> Admit {
         if let Some(e) = &self.ended {
             return Admit::Refused(e.clone());
@@ -232,9 +243,9 @@ impl Core {
             return Admit::Refused(e.on_queue(&self.queue));
         }
         let cost = Credit::new(1, size as u64);
-        let first = self.waiters.keys().next().copied();
         let fits = self.admits() && self.admitted.plus(cost).within(self.allowed());
-        if fits && (first.is_none() || first == waiter) {
+        let first = || self.waiters.keys().next().copied() == waiter;
+        if fits && (self.waiters.is_empty() || first()) {
             return Admit::Sent(self.push(m, size, cost, now));
         }
         if self.admits() && !fits && self.reason == Some(CreditReason::FullReject) {
@@ -248,7 +259,13 @@ impl Core {
         Admit::Wait
     }
 
-    fn push(&mut self, m: &Message, size: usize, cost: Credit, now: Instant) -> Ack {
+    fn push(
+        &mut self,
+        m: &Message,
+        size: usize,
+        cost: Credit,
+        now: impl FnOnce() -> Instant,
+    ) -> Ack {
         if let Some(open) = &self.open {
             if open.buffer.frame_len_with(size) > self.limits.batch_bytes
                 || open.buffer.records() >= self.limits.batch_records
@@ -256,24 +273,32 @@ impl Core {
                 self.seal();
             }
         }
+        let mut news = false;
         let open = match &mut self.open {
             Some(open) => open,
             none => {
+                news = true;
                 let room = (size + 16).max(self.last_batch_len).max(256);
                 none.insert(OpenBatch {
                     buffer: BatchBuffer::new(self.spare.pop().unwrap_or_default(), room),
                     first_sequence: self.next_sequence,
-                    since: now,
+                    since: now(),
                     completion: Arc::default(),
                 })
             }
         };
+        // The writer has looked at the batch when it began, and once more when it is worth
+        // a frame; what else lets it go wakes the writer by itself.
+        let was_worth = open.worth_sending(&self.limits);
         open.buffer.push(m, size);
+        news |= !was_worth && open.worth_sending(&self.limits);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.admitted = self.admitted.plus(cost);
         let completion = open.completion.clone();
-        self.pen.wake();
+        if news {
+            self.pen.wake();
+        }
         Ack {
             completion,
             sequence,

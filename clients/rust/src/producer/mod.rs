@@ -173,16 +173,20 @@ impl Producer {
     pub async fn send(&self, message: impl Into<Message>) -> Result<Ack> {
         let message = message.into();
         let size = message.size();
+        match self.core().admit(&message, size, None, Instant::now) {
+            Admit::Sent(ack) => return Ok(ack),
+            Admit::Refused(e) => return Err(e),
+            Admit::Wait => {}
+        }
         let shared = self.shared();
         let mut place = Place { shared, id: None };
         poll_fn(|cx| {
-            let now = Instant::now();
             let mut core = shared.core.lock().unwrap();
-            match core.admit(&message, size, place.id, now) {
+            match core.admit(&message, size, place.id, Instant::now) {
                 Admit::Sent(ack) => Poll::Ready(Ok(ack)),
                 Admit::Refused(e) => Poll::Ready(Err(e)),
                 Admit::Wait => {
-                    core.wait(&mut place.id, size, cx.waker(), now);
+                    core.wait(&mut place.id, size, cx.waker(), Instant::now());
                     drop(core);
                     shared.tell();
                     Poll::Pending
@@ -198,7 +202,7 @@ impl Producer {
         let message = message.into();
         let size = message.size();
         let mut core = self.core();
-        match core.admit(&message, size, None, Instant::now()) {
+        match core.admit(&message, size, None, Instant::now) {
             Admit::Sent(ack) => Ok(ack),
             Admit::Refused(e) => Err(e),
             Admit::Wait => {

@@ -50,8 +50,32 @@ pub(crate) struct RecordView {
     pub attempt: u32,
     pub size: u32,
     pub payload: Bytes,
-    pub key: Bytes,
-    pub headers: Vec<Header>,
+    /// Apart, since most records have none: what is handed from function to function stays
+    /// small.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Debug, Default)]
+struct Extras {
+    key: Bytes,
+    headers: Vec<Header>,
+}
+
+impl RecordView {
+    pub(crate) fn key(&self) -> &Bytes {
+        static NONE: Bytes = Bytes::new();
+        self.extras.as_ref().map_or(&NONE, |e| &e.key)
+    }
+
+    pub(crate) fn headers(&self) -> &[Header] {
+        self.extras.as_ref().map_or(&[], |e| &e.headers)
+    }
+
+    /// The payload, the key and the headers.
+    pub(crate) fn into_parts(self) -> (Bytes, Bytes, Vec<Header>) {
+        let Extras { key, headers } = self.extras.map_or_else(Extras::default, |e| *e);
+        (self.payload, key, headers)
+    }
 }
 
 impl ConsumeEvent {
@@ -146,18 +170,19 @@ impl DeliveryFrame {
             attempt: run.attempt,
             size: (to - from) as u32,
             payload: Bytes::new(),
-            key: Bytes::new(),
-            headers: Vec::new(),
+            extras: None,
         };
         let mut fields = Fields::new(&self.bytes[from..to]);
         while let Ok(Some((number, value))) = fields.next() {
             match (number, value) {
                 (1, Value::Span(a, b)) => view.payload = self.bytes.slice(from + a..from + b),
-                (2, Value::Span(a, b)) => view.key = self.bytes.slice(from + a..from + b),
+                (2, Value::Span(a, b)) => {
+                    view.extras.get_or_insert_default().key = self.bytes.slice(from + a..from + b);
+                }
                 (3, Value::Span(a, b)) => {
                     // The broker has checked it; a header that cannot be read is left out.
                     if let Ok(h) = pb::Header::decode(self.bytes.slice(from + a..from + b)) {
-                        view.headers.push(Header {
+                        view.extras.get_or_insert_default().headers.push(Header {
                             name: h.name,
                             value: h.value,
                         });
@@ -246,7 +271,7 @@ mod tests {
             let got = d.next().unwrap();
             offsets.push((got.offset, got.attempt));
             assert_eq!(got.payload, record.payload);
-            assert_eq!(got.key, record.key);
+            assert_eq!(got.key(), &record.key);
             assert_eq!(got.size as usize, record.encoded_len());
             let headers: Vec<_> = record
                 .headers
@@ -256,7 +281,7 @@ mod tests {
                     value: h.value.clone(),
                 })
                 .collect();
-            assert_eq!(got.headers, headers);
+            assert_eq!(got.headers(), headers);
             if !got.payload.is_empty() {
                 let whole = bytes.as_ptr_range();
                 assert!(whole.contains(&got.payload.as_ptr()), "payload was copied");

@@ -68,13 +68,23 @@ impl<'a> Fields<'a> {
         self.at
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
-        if let Some(&byte) = self.all.get(self.at) {
-            if byte < 0x80 {
+        match self.all[self.at..] {
+            [a, ..] if a < 0x80 => {
                 self.at += 1;
-                return Ok(u64::from(byte));
+                Ok(u64::from(a))
             }
+            [a, b, ..] if b < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(a & 0x7f) | u64::from(b) << 7)
+            }
+            _ => self.long_varint(),
         }
+    }
+
+    #[cold]
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut rest = &self.all[self.at..];
         let before = rest.len();
         let value = decode_varint(&mut rest).map_err(|_| Malformed("varint"))?;
@@ -82,6 +92,7 @@ impl<'a> Fields<'a> {
         Ok(value)
     }
 
+    #[inline]
     fn skip(&mut self, n: u64) -> Result<(usize, usize), Malformed> {
         let left = (self.all.len() - self.at) as u64;
         if n > left {
@@ -92,6 +103,7 @@ impl<'a> Fields<'a> {
         Ok((from, self.at))
     }
 
+    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Value)>, Malformed> {
         if self.at == self.all.len() {
             return Ok(None);

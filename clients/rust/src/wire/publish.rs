@@ -8,6 +8,7 @@ use crate::types::Message;
 
 /// Room in front of the records for the gRPC prefix and the fields before them.
 const HEAD: usize = 32;
+const MAX_VARINT: usize = 10;
 /// The tag of `publish` in PublishRequest, and of `first_sequence` in PublishBatch.
 const PUBLISH_TAG: u8 = 2 << 3 | 2;
 const FIRST_SEQUENCE_TAG: u8 = 1 << 3;
@@ -33,9 +34,18 @@ fn put_bytes(buf: &mut BytesMut, number: u8, bytes: &[u8]) {
 }
 
 fn put_record(buf: &mut BytesMut, m: &Message, size: usize) {
-    buf.put_u8(RECORDS_TAG);
-    encode_varint(size as u64, buf);
-    put_bytes(buf, 1, &m.payload);
+    // Up to the payload in one piece: the buffer looks for room once for it.
+    let mut head = [0; 2 * (1 + MAX_VARINT)];
+    let mut rest = &mut head[..];
+    rest.put_u8(RECORDS_TAG);
+    encode_varint(size as u64, &mut rest);
+    if !m.payload.is_empty() {
+        rest.put_u8(1 << 3 | 2);
+        encode_varint(m.payload.len() as u64, &mut rest);
+    }
+    let len = 2 * (1 + MAX_VARINT) - rest.len();
+    buf.extend_from_slice(&head[..len]);
+    buf.extend_from_slice(&m.payload);
     put_bytes(buf, 2, &m.key);
     for h in &m.headers {
         buf.put_u8(3 << 3 | 2);

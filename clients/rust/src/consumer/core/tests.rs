@@ -160,7 +160,7 @@ impl Test {
 
     fn settle(&mut self, d: &Held, how: Option<Nack>) {
         let core = &mut self.core;
-        core.settle(&d.slab, d.index, d.record.offset, how, self.now)
+        core.settle(&d.slab, d.index, d.record.offset, how, || self.now)
             .unwrap();
     }
 

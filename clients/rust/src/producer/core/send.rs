@@ -16,7 +16,6 @@ use crate::wire::{grpc_frame, SealedBatch};
 // worth a frame of its own. So frames are small at rest and large under load, without a timer.
 const SMALL_BATCHES: usize = 4;
 const UNWRITTEN_FRAMES: usize = 2;
-const WORTH_SENDING: usize = 128 << 10;
 
 pub(super) fn frame(frame: Frame) -> Bytes {
     grpc_frame(&pb::PublishRequest { frame: Some(frame) })
@@ -105,9 +104,7 @@ impl Core {
             let Some(open) = &self.open else {
                 return Due::Nothing;
             };
-            let worth = open.buffer.len() >= WORTH_SENDING
-                || open.buffer.len() >= self.limits.batch_bytes
-                || open.buffer.records() >= self.limits.batch_records;
+            let worth = open.worth_sending(&self.limits);
             let hurry = self.closing.is_some()
                 || self.draining.is_some()
                 || self.flushing > 0

@@ -126,7 +126,7 @@ impl Test {
     /// A record of `payload + 2` bytes (below 128).
     fn try_send(&mut self, payload: usize) -> Option<Ack> {
         let m = Message::new(vec![0; payload]);
-        match self.core.admit(&m, m.size(), None, self.now) {
+        match self.core.admit(&m, m.size(), None, || self.now) {
             Admit::Sent(ack) => Some(ack),
             Admit::Wait => None,
             Admit::Refused(e) => panic!("{e}"),
@@ -324,7 +324,7 @@ fn says_what_waits() {
     assert_eq!(t.demand(), None);
     t.grant(1, 100, Some(CreditReason::WindowFull)).unwrap();
     let m = Message::new(vec![0; 98]);
-    let admitted = t.core.admit(&m, m.size(), Some(first), t.now);
+    let admitted = t.core.admit(&m, m.size(), Some(first), || t.now);
     assert!(matches!(admitted, Admit::Sent(_)));
     t.core.leave(first, t.now);
     assert_eq!(t.batch(), Some((1, 1)));
@@ -377,7 +377,7 @@ fn full_means_refused_where_the_queue_says_so() {
     t.grant(1, 100, Some(CreditReason::FullReject)).unwrap();
     drop(t.send(8)); // credit is credit
     let m = Message::new("x");
-    match t.core.admit(&m, m.size(), None, t.now) {
+    match t.core.admit(&m, m.size(), None, || t.now) {
         Admit::Refused(e) => assert_eq!(e.kind(), ErrorKind::QueueFull),
         _ => panic!("not refused"),
     }

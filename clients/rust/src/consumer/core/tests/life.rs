@@ -264,7 +264,7 @@ fn closing_sends_what_is_settled() {
     assert!(matches!(t.frame(), Some(Out::Settle(_))));
     assert_eq!(t.frame(), Some(Out::Close(pb::Close {})));
     t.core.end(Ok(()));
-    let e = t.core.settle(&d[1].slab, 1, 1, None, t.now).unwrap_err();
+    let e = t.core.settle(&d[1].slab, 1, 1, None, || t.now).unwrap_err();
     assert_eq!((e.kind(), e.queue()), (ErrorKind::Closed, "q"));
 }
 
