@@ -65,7 +65,7 @@ impl Sender {
             }
         });
         Ok(Sender {
-            payloads: Payloads::new(o.size, o.window),
+            payloads: Payloads::new(o.size),
             options: o.clone(),
             progress: progress.clone(),
             producer,

@@ -8,14 +8,18 @@ use bytes::{Bytes, BytesMut};
 /// nanoseconds; the rest is random in its first half and zero in its second.
 pub const HEADER: usize = 16;
 
-/// Payloads in a ring of twice the window; one that the client still holds is replaced.
+/// How many payloads of up to a KiB share a buffer.
+const SHARE: usize = 256;
+
+/// Payloads in a buffer that is used again once nobody holds any of those in it; the client
+/// copies what it sends.
 pub struct Payloads {
     template: Vec<u8>,
-    slots: Vec<Bytes>,
+    room: BytesMut,
 }
 
 impl Payloads {
-    pub fn new(size: usize, window: u64) -> Payloads {
+    pub fn new(size: usize) -> Payloads {
         let mut template = vec![0; size];
         let mut state = 1u64;
         for byte in &mut template[..size / 2] {
@@ -24,21 +28,16 @@ impl Payloads {
             let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             *byte = (mixed >> 27) as u8;
         }
-        let slots = (0..2 * window)
-            .map(|_| Bytes::from(template.clone()))
-            .collect();
-        Payloads { template, slots }
+        let room = BytesMut::with_capacity(SHARE * size.min(1024) + size);
+        Payloads { template, room }
     }
 
     pub fn at(&mut self, number: u64, intended: u64) -> Bytes {
-        let slot = number as usize % self.slots.len();
-        let mut payload = std::mem::take(&mut self.slots[slot])
-            .try_into_mut()
-            .unwrap_or_else(|_| BytesMut::from(&self.template[..]));
+        self.room.extend_from_slice(&self.template);
+        let mut payload = self.room.split();
         payload[..8].copy_from_slice(&number.to_le_bytes());
         payload[8..HEADER].copy_from_slice(&intended.to_le_bytes());
-        self.slots[slot] = payload.freeze();
-        self.slots[slot].clone()
+        payload.freeze()
     }
 }
 
@@ -137,21 +136,23 @@ mod tests {
 
     #[test]
     fn payloads_carry_their_number_and_time() {
-        let mut payloads = Payloads::new(100, 2);
+        let mut payloads = Payloads::new(100);
         let held = payloads.at(0, 7);
         assert_eq!(
             &held[..16],
             [0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
         );
         assert!(held[16..50].iter().any(|b| *b != 0) && held[50..].iter().all(|b| *b == 0));
-        // The slot comes again, and what is held stays what it was.
-        let next = payloads.at(4, 9);
-        assert_eq!((held[0], next[0]), (0, 4));
-        assert_eq!(held[16..], next[16..]);
+        // The buffer comes again, and what is held stays what it was.
+        for n in 1..1000 {
+            let next = payloads.at(n, 9);
+            assert_eq!((held[0], next[0]), (0, n as u8));
+            assert_eq!(held[16..], next[16..]);
+        }
     }
 
     fn ledger_of(numbers: &[u64]) -> Ledger {
-        let (mut payloads, mut ledger) = (Payloads::new(32, 4), Ledger::new(32, 2));
+        let (mut payloads, mut ledger) = (Payloads::new(32), Ledger::new(32, 2));
         for n in numbers {
             ledger.take(&payloads.at(*n, 0));
         }

@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+/// Written by one thread at a pace of its own: no line of the cache for two of them.
+#[derive(Default)]
+#[repr(align(128))]
+struct Alone<T>(T);
+
 /// One task waits at a time. It is woken once, when it has what it waits for, and not by
 /// each message.
 #[derive(Default)]
 pub struct Progress {
-    acked: AtomicU64,
-    received: AtomicU64,
+    acked: Alone<AtomicU64>,
+    received: Alone<AtomicU64>,
     want_acked: AtomicU64,
     want_received: AtomicU64,
     waiting: AtomicBool,
@@ -22,11 +27,11 @@ pub struct Progress {
 
 impl Progress {
     pub fn acked(&self) -> u64 {
-        self.acked.load(SeqCst)
+        self.acked.0.load(SeqCst)
     }
 
     pub fn received(&self) -> u64 {
-        self.received.load(SeqCst)
+        self.received.0.load(SeqCst)
     }
 
     pub fn stopped(&self) -> bool {
@@ -34,12 +39,12 @@ impl Progress {
     }
 
     pub fn ack(&self, n: u64) {
-        self.acked.fetch_add(n, SeqCst);
+        self.acked.0.fetch_add(n, SeqCst);
         self.wake_if_reached();
     }
 
     pub fn receive(&self, n: u64) {
-        self.received.fetch_add(n, SeqCst);
+        self.received.0.fetch_add(n, SeqCst);
         self.wake_if_reached();
     }
 
