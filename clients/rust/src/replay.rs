@@ -181,6 +181,7 @@ impl Replay {
     /// The next record; `None` at the stop, or after an error.
     ///
     /// Cancel-safe: dropped before it is ready, nothing was taken.
+    #[inline]
     pub async fn try_next(&mut self) -> Result<Option<ReplayedRecord>> {
         if let Some(record) = self.current.as_mut().and_then(DeliveryFrame::next) {
             return Ok(Some(record.into()));

@@ -196,6 +196,7 @@ struct Current {
 
 impl Current {
     /// The next delivery that was not revoked meanwhile.
+    #[inline]
     fn next(&mut self) -> Option<Delivery> {
         while let Some(record) = self.frame.next() {
             let index = self.index;
@@ -244,6 +245,7 @@ impl Consumer {
     /// The next delivery; `None` once the consumer has ended, after its error if it had one.
     ///
     /// Cancel-safe: dropped before it is ready, nothing was taken.
+    #[inline]
     pub async fn try_next(&mut self) -> Result<Option<Delivery>> {
         if let Some(delivery) = self.current.as_mut().and_then(Current::next) {
             return Ok(Some(delivery));

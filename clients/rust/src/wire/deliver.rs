@@ -5,9 +5,14 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 
-use super::{Fields, Malformed, Value};
+use super::{span_at, Fields, Malformed, Value, RECORDS_TAG};
 use crate::pb;
 use crate::types::Header;
+
+/// The field of the records in a Delivery.
+const RECORDS: u32 = (RECORDS_TAG >> 3) as u32;
+/// The tag of `payload` in Record.
+const PAYLOAD_TAG: u8 = 1 << 3 | 2;
 
 /// What the broker sent to a consumer.
 #[derive(Debug)]
@@ -110,10 +115,20 @@ impl DeliveryFrame {
         let mut runs = Vec::with_capacity(1);
         let mut sizes = Vec::new();
         let (mut cost, mut expected) = (0u64, 0u64);
-        let mut fields = Fields::new(&bytes);
-        while let Some((number, value)) = fields.next()? {
-            match (number, value) {
-                (15, Value::Span(from, to)) => {
+        let mut at = 0;
+        loop {
+            while let Some((from, to)) = span_at(&bytes, at, RECORDS_TAG) {
+                sizes.push((to - from) as u32);
+                cost += (to - from) as u64;
+                at = to;
+            }
+            let mut fields = Fields::new_at(&bytes, at);
+            let Some(field) = fields.next()? else {
+                break;
+            };
+            at = fields.position();
+            match field {
+                (RECORDS, Value::Span(from, to)) => {
                     sizes.push((to - from) as u32);
                     cost += (to - from) as u64;
                 }
@@ -147,42 +162,63 @@ impl DeliveryFrame {
         })
     }
 
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<RecordView> {
-        let run = *self.runs.get(self.run)?;
-        let mut fields = Fields::new(&self.bytes[self.at..]);
-        let (from, to) = loop {
-            match fields.next() {
-                Ok(Some((15, Value::Span(from, to)))) => break (self.at + from, self.at + to),
-                Ok(Some(_)) => {}
-                _ => return None, // parse saw as many records as the runs have
-            }
+        let run = self.runs.get(self.run)?;
+        let (from, to) = match span_at(&self.bytes, self.at, RECORDS_TAG) {
+            Some(span) => span,
+            None => self.search()?,
         };
-        self.at += fields.position();
+        self.at = to;
         let offset = run.first_offset + u64::from(self.within);
+        let (appended_at_unix_ms, attempt) = (run.appended_at_unix_ms, run.attempt);
         self.within += 1;
         if self.within == run.count {
             self.run += 1;
             self.within = 0;
         }
-        let mut view = RecordView {
-            offset,
-            appended_at_unix_ms: run.appended_at_unix_ms,
-            attempt: run.attempt,
-            size: (to - from) as u32,
-            payload: Bytes::new(),
-            extras: None,
+        let (payload, extras) = match span_at(&self.bytes[..to], from, PAYLOAD_TAG) {
+            Some((from, end)) if end == to => (self.bytes.slice(from..to), None),
+            _ => self.contents(from, to),
         };
+        Some(RecordView {
+            offset,
+            appended_at_unix_ms,
+            attempt,
+            size: (to - from) as u32,
+            payload,
+            extras,
+        })
+    }
+
+    /// The next record, past whatever else stands there.
+    #[cold]
+    fn search(&self) -> Option<(usize, usize)> {
+        let mut fields = Fields::new_at(&self.bytes, self.at);
+        loop {
+            match fields.next() {
+                Ok(Some((RECORDS, Value::Span(from, to)))) => return Some((from, to)),
+                Ok(Some(_)) => {}
+                _ => return None, // parse saw as many records as the runs have
+            }
+        }
+    }
+
+    /// Of a record that is not a payload alone.
+    #[inline(never)]
+    fn contents(&self, from: usize, to: usize) -> (Bytes, Option<Box<Extras>>) {
+        let (mut payload, mut extras) = (Bytes::new(), None::<Box<Extras>>);
         let mut fields = Fields::new(&self.bytes[from..to]);
         while let Ok(Some((number, value))) = fields.next() {
             match (number, value) {
-                (1, Value::Span(a, b)) => view.payload = self.bytes.slice(from + a..from + b),
+                (1, Value::Span(a, b)) => payload = self.bytes.slice(from + a..from + b),
                 (2, Value::Span(a, b)) => {
-                    view.extras.get_or_insert_default().key = self.bytes.slice(from + a..from + b);
+                    extras.get_or_insert_default().key = self.bytes.slice(from + a..from + b);
                 }
                 (3, Value::Span(a, b)) => {
                     // The broker has checked it; a header that cannot be read is left out.
                     if let Ok(h) = pb::Header::decode(self.bytes.slice(from + a..from + b)) {
-                        view.extras.get_or_insert_default().headers.push(Header {
+                        extras.get_or_insert_default().headers.push(Header {
                             name: h.name,
                             value: h.value,
                         });
@@ -191,7 +227,7 @@ impl DeliveryFrame {
                 _ => {}
             }
         }
-        Some(view)
+        (payload, extras)
     }
 }
 

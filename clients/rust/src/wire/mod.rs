@@ -35,6 +35,21 @@ pub(crate) fn field_len(len: usize) -> usize {
     1 + encoded_len_varint(len as u64) + len
 }
 
+/// Where the bytes of the field at `at` are, if it is of this tag (length-delimited) and
+/// shorter than 2 MiB: what frames consist of, read without walking their fields.
+#[inline]
+pub(crate) fn span_at(all: &[u8], at: usize, tag: u8) -> Option<(usize, usize)> {
+    let low = |byte: u8| usize::from(byte & 0x7f);
+    let (len, head) = match *all.get(at..)? {
+        [t, a, ..] if t == tag && a < 0x80 => (low(a), 2),
+        [t, a, b, ..] if t == tag && b < 0x80 => (low(a) | low(b) << 7, 3),
+        [t, a, b, c, ..] if t == tag && c < 0x80 => (low(a) | low(b) << 7 | low(c) << 14, 4),
+        _ => return None,
+    };
+    let (from, to) = (at + head, at + head + len);
+    (to <= all.len()).then_some((from, to))
+}
+
 /// A malformed message of the broker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub &'static str);
@@ -61,30 +76,25 @@ pub(crate) enum Value {
 
 impl<'a> Fields<'a> {
     pub(crate) fn new(all: &'a [u8]) -> Self {
-        Fields { all, at: 0 }
+        Fields::new_at(all, 0)
+    }
+
+    /// From this position on.
+    pub(crate) fn new_at(all: &'a [u8], at: usize) -> Self {
+        Fields { all, at }
     }
 
     pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
-        match self.all[self.at..] {
-            [a, ..] if a < 0x80 => {
+        if let Some(&byte) = self.all.get(self.at) {
+            if byte < 0x80 {
                 self.at += 1;
-                Ok(u64::from(a))
+                return Ok(u64::from(byte));
             }
-            [a, b, ..] if b < 0x80 => {
-                self.at += 2;
-                Ok(u64::from(a & 0x7f) | u64::from(b) << 7)
-            }
-            _ => self.long_varint(),
         }
-    }
-
-    #[cold]
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut rest = &self.all[self.at..];
         let before = rest.len();
         let value = decode_varint(&mut rest).map_err(|_| Malformed("varint"))?;
@@ -92,7 +102,6 @@ impl<'a> Fields<'a> {
         Ok(value)
     }
 
-    #[inline]
     fn skip(&mut self, n: u64) -> Result<(usize, usize), Malformed> {
         let left = (self.all.len() - self.at) as u64;
         if n > left {
@@ -103,7 +112,6 @@ impl<'a> Fields<'a> {
         Ok((from, self.at))
     }
 
-    #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, Value)>, Malformed> {
         if self.at == self.all.len() {
             return Ok(None);

@@ -1,7 +1,6 @@
 //! The loads, as `flow.go`, `timed.go`, `replay.go` and `drain.go` are with Go clients.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -152,7 +151,7 @@ async fn consume<T: Send + 'static>(
     o: &Options,
     progress: &Arc<Progress>,
     mut kept: T,
-    each: impl Fn(&mut T, u64) + Send + 'static,
+    mut each: impl FnMut(&mut T, u64) + Send + 'static,
 ) -> Outcome<Reader<T>> {
     let client = connect(o).await?;
     let consumer = client.consumer(&o.topic, "group-1");
@@ -166,26 +165,23 @@ async fn consume<T: Send + 'static>(
     let mut ledger = Ledger::new(o.size, o.count);
     let progress = progress.clone();
     let task = tokio::spawn(async move {
-        let mut stopped = pin!(stopped);
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                delivery = consumer.try_next() => delivery,
-                _ = &mut stopped => break,
-            };
-            match delivery {
-                Ok(Some(delivery)) => {
-                    if let Some(intended) = ledger.take(delivery.payload()) {
-                        each(&mut kept, intended);
-                    }
-                    if let Err(e) = delivery.ack() {
-                        progress.fail(e);
-                    }
-                    progress.receive(1);
+        let receiving = async {
+            while let Some(delivery) = consumer.try_next().await? {
+                if let Some(intended) = ledger.take(delivery.payload()) {
+                    each(&mut kept, intended);
                 }
-                Ok(None) => break progress.fail("the consumer ended"),
-                Err(e) => break progress.fail(e),
+                delivery.ack()?;
+                progress.receive(1);
             }
+            Ok::<_, spillway::Error>(())
+        };
+        tokio::select! {
+            biased;
+            ended = receiving => match ended {
+                Ok(()) => progress.fail("the consumer ended"),
+                Err(e) => progress.fail(e),
+            },
+            _ = stopped => {}
         }
         (ledger, kept)
     });
