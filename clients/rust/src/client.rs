@@ -14,6 +14,8 @@ use crate::registry;
 use crate::replay::ReplayBuilder;
 use crate::retry::{Budget, Schedule};
 
+const MAX_HTTP2_FRAME_BYTES: u32 = 257 << 10;
+
 /// A client of one broker. Cheap to clone; all clones share one connection, on which each
 /// producer, consumer and replay has a stream of its own.
 #[derive(Clone, Debug)]
@@ -218,6 +220,8 @@ impl ClientBuilder {
             .keep_alive_timeout(self.keepalive.1)
             .keep_alive_while_idle(true)
             // What is in flight is bounded by credit; the windows only have to be no less.
+            // Most frames of the broker are read in one piece or two.
+            .max_frame_size(MAX_HTTP2_FRAME_BYTES)
             .initial_stream_window_size(registry::DEFAULT_MAX_IN_FLIGHT_BYTES as u32)
             .initial_connection_window_size(4 * registry::DEFAULT_MAX_IN_FLIGHT_BYTES as u32);
         Ok(endpoint)

@@ -7,6 +7,7 @@ mod client;
 mod consumer;
 mod error;
 mod events;
+mod frames;
 mod life;
 pub mod pb;
 mod producer;

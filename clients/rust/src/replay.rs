@@ -198,8 +198,11 @@ impl Replay {
                     return Poll::Ready(Some(Ok(r.into())));
                 }
                 let cost = Credit::new(frame.messages, frame.cost);
-                self.current = None;
-                self.receiver.shared.core.lock().unwrap().consumed(cost);
+                let shared = &self.receiver.shared;
+                shared.core.lock().unwrap().consumed(cost);
+            }
+            if let Some(done) = self.current.take() {
+                done.give_back(&self.receiver.shared.spare);
             }
             match std::task::ready!(self.receiver.poll_ready(cx)) {
                 Some(Ok(ready)) => self.current = Some(ready.frame),

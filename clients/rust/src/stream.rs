@@ -12,12 +12,12 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::Frame;
 use tokio::time::Sleep;
-use tonic::codec::{Decoder, Streaming};
 use tonic::transport::Channel;
 use tonic::Status;
 use tower_service::Service;
 
 use crate::error::{Error, ErrorKind};
+use crate::frames::{Messages, Spare};
 use crate::{pb, registry, types::Credit};
 
 /// Wakes the writer, and counts what the transport has not written yet.
@@ -133,15 +133,12 @@ pub(crate) fn max_frame_bytes() -> usize {
 }
 
 /// Starts a call; returns once the broker has answered anything.
-pub(crate) async fn start<D>(
+pub(crate) async fn start(
     mut channel: Channel,
     path: &'static str,
     body: tonic::body::Body,
-    decoder: D,
-) -> Result<Streaming<D::Item>, Error>
-where
-    D: Decoder<Error = Status> + Send + 'static,
-{
+    spare: Arc<Spare>,
+) -> Result<Messages, Error> {
     let transport = |e: tonic::transport::Error| {
         let mut message = e.to_string();
         let mut source = std::error::Error::source(&e);
@@ -167,14 +164,7 @@ where
             return Err(Error::from_status(status));
         }
     }
-    let max = Some(max_frame_bytes());
-    Ok(Streaming::new_response(
-        decoder,
-        body,
-        parts.status,
-        None,
-        max,
-    ))
+    Ok(Messages::new(body, parts.status, max_frame_bytes(), spare))
 }
 
 /// Bounds the opening of a stream: the time to connect, and as long as the broker gives a

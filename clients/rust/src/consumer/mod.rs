@@ -260,7 +260,9 @@ impl Consumer {
             if let Some(delivery) = self.current.as_mut().and_then(Current::next) {
                 return Poll::Ready(Some(Ok(delivery)));
             }
-            self.current = None;
+            if let Some(done) = self.current.take() {
+                done.frame.give_back(&done.lot.shared.spare);
+            }
             match std::task::ready!(self.receiver.poll_ready(cx)) {
                 Some(Ok(Ready { frame, slab })) => {
                     let shared = self.receiver.shared.clone();

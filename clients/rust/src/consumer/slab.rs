@@ -52,6 +52,7 @@ impl Slab {
     }
 
     /// Hands a delivery to the application, unless it was revoked.
+    #[inline]
     pub(crate) fn claim(&self, index: usize, now: u32) -> bool {
         let cell = &self.cells[index];
         cell.taken_at.store(now, Ordering::Relaxed);
@@ -76,8 +77,9 @@ impl Slab {
         self.cells[index]
             .state
             .store(state as u8, Ordering::Release);
-        let last = self.open.fetch_sub(1, Ordering::Relaxed) == 1;
-        (self.sizes[index], last)
+        let open = self.open.load(Ordering::Relaxed) - 1; // the lock makes it one step
+        self.open.store(open, Ordering::Relaxed);
+        (self.sizes[index], open == 0)
     }
 
     /// The open deliveries: index, offset, state.

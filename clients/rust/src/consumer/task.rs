@@ -14,10 +14,11 @@ use super::slab::Clock;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, StreamInfo, StreamKind};
+use crate::frames::Spare;
 use crate::life::{self, Ended, Life, Opening};
 use crate::pb::consume_response::Frame;
 use crate::stream::{self, FrameBody, Heart, Next, Source};
-use crate::wire::{ConsumeDecoder, ConsumeEvent};
+use crate::wire::ConsumeEvent;
 
 /// What the handle, its deliveries, the writer and the task share.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     /// Deliveries were revoked.
     pub revoked: Notify,
     pub clock: Arc<Clock>,
+    /// Buffers of frames that the application is through with.
+    pub spare: Arc<Spare>,
     pub done: watch::Sender<bool>,
     /// The application is done.
     closing: Notify,
@@ -78,6 +81,7 @@ pub(crate) fn start(
     let span = tracing::info_span!("spillway.consume", queue = %core.queue, group = %core.group());
     let shared = Arc::new_cyclic(|this| Shared {
         clock: core.clock.clone(),
+        spare: Arc::default(),
         core: Mutex::new(core),
         arrived: AtomicWaker::new(),
         revoked: Notify::new(),
@@ -124,8 +128,8 @@ impl Life for Shared {
         self.tell();
         let open = async {
             let path = "/spillway.v1.Broker/Consume";
-            let mut stream = stream::start(channel, path, body, ConsumeDecoder).await?;
-            match stream.message().await.map_err(Error::from_status)? {
+            let mut stream = stream::start(channel, path, body, self.spare.clone()).await?;
+            match stream.next().await.map_err(Error::from_status)? {
                 Some(ConsumeEvent::Other(Frame::Opened(o))) => Ok((stream, o)),
                 Some(_) => Err(Error::protocol("the broker's first frame is not opened")),
                 None => Err(Error::new(
@@ -152,7 +156,7 @@ impl Life for Shared {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let result = tokio::select! {
-                message = stream.message() => match message {
+                message = stream.next() => match message {
                     Ok(Some(event)) => {
                         let result = self.core.lock().unwrap().receive(event, Instant::now());
                         self.arrived.wake();

@@ -171,13 +171,12 @@ impl Producer {
     ///
     /// Cancel-safe: dropped before it is ready, nothing was sent.
     pub async fn send(&self, message: impl Into<Message>) -> Result<Ack> {
-        let message = message.into();
+        // A message that need not wait is not moved into the future.
+        let message = match self.send_now(message.into()) {
+            Ok(sent) => return sent,
+            Err(message) => message,
+        };
         let size = message.size();
-        match self.core().admit(&message, size, None, Instant::now) {
-            Admit::Sent(ack) => return Ok(ack),
-            Admit::Refused(e) => return Err(e),
-            Admit::Wait => {}
-        }
         let shared = self.shared();
         let mut place = Place { shared, id: None };
         poll_fn(|cx| {
@@ -194,6 +193,17 @@ impl Producer {
             }
         })
         .await
+    }
+
+    /// Gives the message back if it has to wait.
+    fn send_now(&self, message: Message) -> std::result::Result<Result<Ack>, Message> {
+        let size = message.size();
+        let admit = self.core().admit(&message, size, None, Instant::now);
+        match admit {
+            Admit::Sent(ack) => Ok(Ok(ack)),
+            Admit::Refused(e) => Ok(Err(e)),
+            Admit::Wait => Err(message),
+        }
     }
 
     /// Sends a message if that needs no waiting; else fails with

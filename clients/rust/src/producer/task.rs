@@ -15,7 +15,6 @@ use crate::events::{Event, StreamInfo, StreamKind};
 use crate::life::{self, Ended, Life, Opening};
 use crate::pb::{self, publish_response::Frame};
 use crate::stream::{self, FrameBody, Next, Source};
-use crate::wire::PublishDecoder;
 
 /// What the handle, the writer and the task share.
 #[derive(Debug)]
@@ -104,8 +103,8 @@ impl Life for Shared {
         };
         let open = async {
             let path = "/spillway.v1.Broker/Publish";
-            let mut stream = stream::start(channel, path, body, PublishDecoder).await?;
-            match stream.message().await.map_err(Error::from_status)? {
+            let mut stream = stream::start(channel, path, body, Arc::default()).await?;
+            match stream.next().await.map_err(Error::from_status)? {
                 Some(pb::PublishResponse {
                     frame: Some(Frame::Opened(o)),
                 }) => Ok((stream, o)),
@@ -134,7 +133,7 @@ impl Life for Shared {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let result = tokio::select! {
-                message = stream.message() => match message {
+                message = stream.next() => match message {
                     Ok(Some(pb::PublishResponse { frame: Some(frame) })) => {
                         self.core.lock().unwrap().receive(frame, Instant::now())
                     }

@@ -6,6 +6,7 @@ use prost::Message;
 use tonic::Status;
 
 use super::{span_at, Fields, Malformed, Value, RECORDS_TAG};
+use crate::frames::Spare;
 use crate::pb;
 use crate::types::Header;
 
@@ -189,6 +190,11 @@ impl DeliveryFrame {
             payload,
             extras,
         })
+    }
+
+    /// Lets its buffer be used again.
+    pub(crate) fn give_back(self, spare: &Spare) {
+        spare.give(self.bytes);
     }
 
     /// The next record, past whatever else stands there.

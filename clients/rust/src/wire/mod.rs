@@ -10,9 +10,9 @@ pub(crate) use publish::{record_size, BatchBuffer, SealedBatch};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{decode_varint, encoded_len_varint};
 use prost::Message;
-use tonic::codec::{DecodeBuf, Decoder};
 use tonic::Status;
 
+use crate::frames::Decode;
 use crate::pb;
 
 /// The prefix of a gRPC message: not compressed, and its length.
@@ -142,30 +142,15 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Decodes what the broker sends to a producer.
-pub(crate) struct PublishDecoder;
-
-impl Decoder for PublishDecoder {
-    type Item = pb::PublishResponse;
-    type Error = Status;
-
-    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        pb::PublishResponse::decode(src)
-            .map(Some)
+impl Decode for pb::PublishResponse {
+    fn decode(message: Bytes) -> Result<Self, Status> {
+        <Self as Message>::decode(message)
             .map_err(|e| Status::internal(format!("malformed frame: {e}")))
     }
 }
 
-/// Decodes what the broker sends to a consumer.
-pub(crate) struct ConsumeDecoder;
-
-impl Decoder for ConsumeDecoder {
-    type Item = ConsumeEvent;
-    type Error = Status;
-
-    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        use bytes::Buf;
-        let frame = src.copy_to_bytes(src.remaining());
-        ConsumeEvent::decode(frame).map(Some)
+impl Decode for ConsumeEvent {
+    fn decode(message: Bytes) -> Result<Self, Status> {
+        ConsumeEvent::decode(message)
     }
 }

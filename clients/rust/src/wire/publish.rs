@@ -14,6 +14,7 @@ const PUBLISH_TAG: u8 = 2 << 3 | 2;
 const FIRST_SEQUENCE_TAG: u8 = 1 << 3;
 
 /// The cost of a message in bytes of credit: its encoded Record.
+#[inline]
 pub(crate) fn record_size(m: &Message) -> usize {
     let bytes = |b: &Bytes| if b.is_empty() { 0 } else { field_len(b.len()) };
     let headers: usize = m.headers.iter().map(|h| field_len(header_size(h))).sum();
