@@ -267,7 +267,9 @@ mod tests {
         spare.give(b);
         assert!(spare.0.lock().unwrap().is_empty());
         // What is given back may be a part of the message, past its first fields.
-        spare.give({ a }.split_off(8));
+        let rest = a.slice(8..);
+        drop(a);
+        spare.give(rest);
         assert_eq!(spare.0.lock().unwrap().len(), 1);
         let again = message();
         assert_eq!(again.as_ptr(), at);

@@ -31,6 +31,11 @@ impl Pen {
     pub(crate) fn wake(&self) {
         self.waker.wake();
     }
+
+    #[cfg(test)]
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
 }
 
 /// What the writer does next.

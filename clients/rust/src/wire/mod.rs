@@ -154,3 +154,31 @@ impl Decode for ConsumeEvent {
         ConsumeEvent::decode(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::encoding::encode_varint;
+
+    #[test]
+    fn a_span_is_what_walking_the_fields_finds() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, (1 << 21) - 1, 1 << 21] {
+            let mut all = vec![8, 1, RECORDS_TAG];
+            encode_varint(len as u64, &mut all);
+            all.resize(all.len() + len, 0);
+            let mut fields = Fields::new_at(&all, 2);
+            let Ok(Some((15, Value::Span(from, to)))) = fields.next() else {
+                panic!("{len}");
+            };
+            let short = len < 1 << 21;
+            let found = span_at(&all, 2, RECORDS_TAG);
+            assert_eq!(found, short.then_some((from, to)), "{len}");
+            assert_eq!(span_at(&all, 0, RECORDS_TAG), None, "another field");
+            assert_eq!(span_at(&all, all.len(), RECORDS_TAG), None);
+            if len > 0 {
+                let cut = &all[..all.len() - 1];
+                assert_eq!(span_at(cut, 2, RECORDS_TAG), None, "cut short");
+            }
+        }
+    }
+}

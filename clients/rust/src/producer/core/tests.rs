@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
 use futures_util::task::noop_waker;
 use futures_util::FutureExt;
 use prost::Message as _;
@@ -208,6 +211,52 @@ fn frames_are_small_at_rest_and_grow_under_load() {
         drop(t.send(8));
         assert_eq!(t.batch(), Some((i, 1)));
     }
+}
+
+#[test]
+fn wakes_the_writer_for_a_batch_and_not_for_each_record() {
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut t = Test::new(1 << 20, 1 << 30);
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(count.clone());
+    // The writer has looked, and waits.
+    let looked = |t: &mut Test| {
+        t.core.pen.register(&waker);
+        t.batch()
+    };
+    let woken = || count.0.swap(0, Ordering::Relaxed);
+    t.unwritten = 2;
+    assert_eq!(looked(&mut t), None);
+    woken();
+    drop(t.send(100));
+    assert_eq!((woken(), looked(&mut t)), (1, None));
+    for _ in 0..1000 {
+        drop(t.send(100));
+    }
+    assert_eq!((woken(), looked(&mut t)), (0, None), "it grows");
+    for _ in 0..1000 {
+        drop(t.send(100));
+    }
+    assert_eq!(woken(), 1, "it is worth a frame");
+    assert_eq!(looked(&mut t), Some((1, 2001)));
+    // A batch that is full makes place for another.
+    drop(t.send(100));
+    assert_eq!((woken(), looked(&mut t)), (1, None));
+    for _ in 0..10_000 {
+        drop(t.send(0));
+    }
+    assert_eq!(woken(), 1);
+    assert_eq!(looked(&mut t), Some((2002, 10_000)));
+    // Whoever waits for credit, or for a flush, hurries.
+    looked(&mut t);
+    t.core.flush_begins();
+    assert_eq!(woken(), 1);
 }
 
 #[test]
