@@ -29,12 +29,21 @@ const LARGEST_SPARE: usize = 1 << 20;
 pub(crate) struct Spare(Mutex<Vec<BytesMut>>);
 
 impl Spare {
-    /// An empty buffer with this room.
+    /// An empty buffer with this room, and not much more: whoever holds some bytes of a
+    /// message holds its buffer.
     fn take(&self, room: usize) -> BytesMut {
-        let mut buffer = self.0.lock().unwrap().pop().unwrap_or_default();
-        buffer.clear();
-        buffer.reserve(room);
-        buffer
+        if room >= SMALLEST_SPARE {
+            let mut spare = self.0.lock().unwrap();
+            let fits = |b: &BytesMut| b.capacity() / 4 <= room;
+            if let Some(i) = spare.iter().rposition(fits) {
+                let mut buffer = spare.swap_remove(i);
+                drop(spare);
+                buffer.clear();
+                buffer.reserve(room);
+                return buffer;
+            }
+        }
+        BytesMut::with_capacity(room)
     }
 
     /// Keeps a message's buffer, if nobody else holds any of it.
@@ -274,5 +283,10 @@ mod tests {
         let again = message();
         assert_eq!(again.as_ptr(), at);
         assert_eq!((&again[..], &held[..]), (&[7; 100_000][..], &[7; 10][..]));
+        drop(held);
+        spare.give(again);
+        assert!(spare.take(SMALLEST_SPARE).capacity() < 100_000);
+        assert!(spare.take(100).capacity() < 1000, "a small one has its own");
+        assert_eq!(spare.take(100_000).as_ptr(), at);
     }
 }
