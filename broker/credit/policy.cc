@@ -108,7 +108,8 @@ const Claim* ServeWaiting(const Pressure& p, const Credit& share, std::span<Clai
     claim->grant = need;
     // Bytes without the messages to carry them would lie idle.
     if (want.messages > need.messages || claim->waiting.messages == 0) {
-      claim->grant = Min(room->left(), {want.messages, std::max(need.bytes, want.bytes)});
+      claim->grant = Min(
+          room->left(), {std::max(need.messages, want.messages), std::max(need.bytes, want.bytes)});
     }
     room->Take(claim->grant);
   }

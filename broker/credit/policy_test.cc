@@ -80,6 +80,13 @@ TEST(WindowSharePolicy, AProducerThatLacksBytesAloneIsServed) {
   EXPECT_EQ(claims[1].grant, (Credit{}));
 }
 
+// Its demand and a grant crossed: it has no message to carry the bytes any more.
+TEST(WindowSharePolicy, AProducerThatAsksForBytesAloneGetsAMessageForThem) {
+  std::vector<Claim> claims = {{.waiting = {0, 300}, .next_record_bytes = 30, .waiting_since = 1}};
+  Plan(Of({1'000, 1'000}, 100), claims);
+  EXPECT_EQ(claims[0].grant, (Credit{1, 300}));
+}
+
 TEST(WindowSharePolicy, SmallProducersDoNotStarveALargeRecord) {
   Pressure p = Of({1'000, 1'000}, 900);
   p.held = {10, 500};

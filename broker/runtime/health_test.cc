@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/credit/spill_pace.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/test_client.h"
 
@@ -90,6 +91,53 @@ TEST(Health, AStoreThatDoesNotAnswerStopsGrants) {
   broker.Advance(200);
   EXPECT_EQ(publisher->confirmed(), publisher->next_sequence - 1);
   EXPECT_TRUE(publisher->Publish({"x"}));
+}
+
+// What spills goes to the store at a pace while another queue stores, too; its producer
+// hears why it has to wait, and all of it gets there.
+TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {
+  TestBroker broker;
+  auto tuning = Small();
+  tuning.set_overflow(pb::OVERFLOW_POLICY_SPILL);
+  tuning.set_window_messages(1'000);
+  tuning.set_window_bytes(8 << 20);
+  ASSERT_TRUE(broker.CreateQueue("spills", tuning).ok());
+  // Of the same shard: each has a pace of its own.
+  std::string name = "live";
+  while (&broker.Of(name) != &broker.Of("spills")) name += "x";
+  ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
+  auto spills = broker.Publisher("spills");
+  auto live = broker.Publisher(name);
+  const std::string mebibyte(1 << 20, 'x');
+  // Waits for credit where there is none, but not for time to pass.
+  const auto publish = [&](int count) {
+    for (int published = 0; published < count; ++published) {
+      if (!spills->Publish({mebibyte})) {
+        spills->handle->Demand(
+            {.waiting = {1, 2 << 20}, .next_record_bytes = 2 << 20, .returned = std::nullopt});
+        broker.Settle();
+        if (!spills->Publish({mebibyte})) return published;
+      }
+      broker.Settle();
+    }
+    return count;
+  };
+  // Alone nothing holds it, nor is what it stored before it spilled company for it.
+  ASSERT_EQ(publish(40), 40);
+  EXPECT_EQ(spills->confirmed(), 40u);
+
+  ASSERT_TRUE(live->Publish({"x"}));
+  broker.Settle();
+  const int window = publish(100);
+  EXPECT_LT(window, 20) << "no more than the window and what went at once";
+  EXPECT_EQ(spills->grant.reason, pb::CREDIT_REASON_DISK_SLOW);
+  const uint64_t before = spills->confirmed();
+  for (int i = 0; i < 100; ++i) broker.Advance(1);
+  const uint64_t most = credit::SpillPace::kFirstBytesPerSecond / 10 >> 20;
+  EXPECT_GE(spills->confirmed(), before + 1);
+  EXPECT_LE(spills->confirmed(), before + most + 2);
+  broker.Advance(10'000);
+  EXPECT_EQ(spills->confirmed(), spills->next_sequence - 1);
 }
 
 TEST(Health, ADrainDoesNotWaitForeverForCredit) {
