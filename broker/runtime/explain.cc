@@ -18,7 +18,8 @@ std::string EndsWhen(pb::StallReason reason) {
     case pb::STALL_REASON_DISK_QUOTA:
       return "consumers settle records, retention removes some, or disk_quota_bytes is raised";
     case pb::STALL_REASON_DISK_SLOW:
-      return "the disk catches up with what is on its way to it";
+      return "the disk catches up with what is on its way to it, where the queue spills at the "
+             "rate that leaves room for other queues";
     case pb::STALL_REASON_DISK_LOW:
       return "space is freed on the disk of the store";
     case pb::STALL_REASON_FAIR_SHARE:

@@ -131,6 +131,11 @@ TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {
   const int window = publish(100);
   EXPECT_LT(window, 20) << "no more than the window and what went at once";
   EXPECT_EQ(spills->grant.reason, pb::CREDIT_REASON_DISK_SLOW);
+  pb::ExplainRequest explain;
+  explain.set_queue("spills");
+  const auto why = broker.Call<pb::ExplainResponse>(&Broker::Explain, explain);
+  ASSERT_TRUE(why.ok());
+  EXPECT_EQ(why->numbers().at("spill_bytes_per_second"), credit::SpillPace::kFirstBytesPerSecond);
   const uint64_t before = spills->confirmed();
   for (int i = 0; i < 100; ++i) broker.Advance(1);
   const uint64_t most = credit::SpillPace::kFirstBytesPerSecond / 10 >> 20;

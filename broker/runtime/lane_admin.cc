@@ -180,6 +180,9 @@ void LaneActor::Explain(pb::ExplainResponse* out) {
   numbers["disk_quota_bytes"] = tuning.disk_quota_bytes;
   numbers["memory_budget_used_bytes"] = env_->budget->used_bytes();
   numbers["memory_budget_bytes"] = env_->budget->limit_bytes();
+  if (waits_for_turn_) {
+    numbers["spill_bytes_per_second"] = env_->pace->bytes_per_second(this, env_->now.mono);
+  }
   if (failure_) {
     AddStall(absl::StrCat("queue ", name_), pb::STALL_REASON_STORE_FAILED, 0, {}, out);
   }

@@ -37,7 +37,7 @@ class WalGuard final : public rocksdb::WalFilter {
 
   const bool stop_at_gap_;
   std::map<uint64_t, std::string> logs_;  // what lies in the folder: paths by number
-  std::set<uint64_t> seen_;  // those of which a record was read
+  std::set<uint64_t> seen_;               // those of which a record was read
   std::string gap_;
   uint64_t needed_from_ = 0;    // logs below hold nothing that is needed
   uint64_t next_sequence_ = 0;  // 0: none seen
