@@ -27,6 +27,7 @@ pub struct Message {
 
 impl Message {
     /// A message with this payload.
+    #[inline]
     pub fn new(payload: impl Into<Bytes>) -> Self {
         Message {
             payload: payload.into(),
@@ -52,12 +53,22 @@ impl Message {
     }
 
     /// The message's cost in bytes of credit: the length of its encoded record.
+    #[inline]
     pub fn size(&self) -> usize {
         wire::record_size(self)
     }
 
     /// Refuses what the broker would refuse, before a sequence is used up.
+    #[inline]
     pub(crate) fn check(&self, size: usize, max_message_bytes: u64) -> Result<()> {
+        let large = size as u64 > max_message_bytes;
+        if !large && self.key.is_empty() && self.headers.is_empty() {
+            return Ok(());
+        }
+        self.check_parts(size, max_message_bytes)
+    }
+
+    fn check_parts(&self, size: usize, max_message_bytes: u64) -> Result<()> {
         let too_large = |field, limit: u64, actual: usize| {
             let e = Error::new(ErrorKind::TooLarge, "the message is larger than allowed");
             Err(e.on_field(field).numbers(limit, actual as u64))
@@ -67,9 +78,6 @@ impl Message {
         }
         if self.key.len() as u64 > registry::LIMIT_MAX_KEY_BYTES {
             return too_large("record.key", registry::LIMIT_MAX_KEY_BYTES, self.key.len());
-        }
-        if self.headers.is_empty() {
-            return Ok(());
         }
         if self.headers.len() as u64 > registry::LIMIT_MAX_HEADERS {
             let n = self.headers.len();
@@ -96,6 +104,7 @@ impl Message {
 }
 
 impl<T: Into<Bytes>> From<T> for Message {
+    #[inline]
     fn from(payload: T) -> Self {
         Message::new(payload)
     }
@@ -116,6 +125,7 @@ impl Credit {
         Credit { messages, bytes }
     }
 
+    #[inline]
     pub(crate) fn plus(self, other: Credit) -> Credit {
         Credit {
             messages: self.messages.saturating_add(other.messages),
@@ -123,6 +133,7 @@ impl Credit {
         }
     }
 
+    #[inline]
     pub(crate) fn minus(self, other: Credit) -> Credit {
         Credit {
             messages: self.messages.saturating_sub(other.messages),
@@ -131,6 +142,7 @@ impl Credit {
     }
 
     /// In every unit.
+    #[inline]
     pub(crate) fn within(self, limit: Credit) -> bool {
         self.messages <= limit.messages && self.bytes <= limit.bytes
     }

@@ -39,10 +39,12 @@ struct Piece {
 }
 
 impl Piece {
+    #[inline]
     fn has(&self, sequence: u64) -> bool {
         (self.first..self.first + self.count).contains(&sequence)
     }
 
+    #[inline]
     fn result(&self, sequence: u64) -> Result<Receipt> {
         match &self.outcome {
             Outcome::Failed(e) => Err(e.clone()),
@@ -105,6 +107,19 @@ impl Completion {
         self.count_known(&state, first, count)
     }
 
+    /// Of a record that the first piece does not have.
+    fn poll_other(&self, sequence: u64, cx: &mut Context<'_>) -> Poll<Result<Receipt>> {
+        let mut state = self.state.lock().unwrap();
+        if let Some(piece) = self.pieces(&state).find(|p| p.has(sequence)) {
+            return Poll::Ready(piece.result(sequence));
+        }
+        // A task that waits for several acks of a batch is woken once.
+        if !state.wakers.last().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     fn pieces<'a>(&'a self, state: &'a State) -> impl Iterator<Item = &'a Piece> {
         self.first.get().into_iter().chain(&state.pieces)
     }
@@ -138,6 +153,7 @@ impl Ack {
     /// Waits for the confirmation and returns the offset alone.
     ///
     /// Cancel-safe: the record stays on its way.
+    #[inline]
     pub async fn offset(self) -> Result<u64> {
         let receipt = self.await?;
         receipt.offset.ok_or_else(|| {
@@ -152,19 +168,12 @@ impl Ack {
 impl Future for Ack {
     type Output = Result<Receipt>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let completion = &*self.completion;
-        if let Some(piece) = completion.first.get().filter(|p| p.has(self.sequence)) {
-            return Poll::Ready(piece.result(self.sequence));
+        match completion.first.get().filter(|p| p.has(self.sequence)) {
+            Some(piece) => Poll::Ready(piece.result(self.sequence)),
+            None => completion.poll_other(self.sequence, cx),
         }
-        let mut state = completion.state.lock().unwrap();
-        if let Some(piece) = completion.pieces(&state).find(|p| p.has(self.sequence)) {
-            return Poll::Ready(piece.result(self.sequence));
-        }
-        // A task that waits for several acks of a batch is woken once.
-        if !state.wakers.last().is_some_and(|w| w.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }

@@ -151,10 +151,12 @@ impl Drop for Flush<'_> {
 }
 
 impl Producer {
+    #[inline]
     fn shared(&self) -> &Arc<Shared> {
         &self.0 .0
     }
 
+    #[inline]
     fn core(&self) -> std::sync::MutexGuard<'_, Core> {
         self.shared().core.lock().unwrap()
     }
@@ -170,6 +172,7 @@ impl Producer {
     /// Sends a message: waits for credit only. The [`Ack`] is the confirmation, to come.
     ///
     /// Cancel-safe: dropped before it is ready, nothing was sent.
+    #[inline]
     pub async fn send(&self, message: impl Into<Message>) -> Result<Ack> {
         // A message that need not wait is not moved into the future.
         let message = match self.send_now(message.into()) {
@@ -196,6 +199,7 @@ impl Producer {
     }
 
     /// Gives the message back if it has to wait.
+    #[inline]
     fn send_now(&self, message: Message) -> std::result::Result<Result<Ack>, Message> {
         let size = message.size();
         let admit = self.core().admit(&message, size, None, Instant::now);

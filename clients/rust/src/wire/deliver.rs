@@ -5,15 +5,13 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 
-use super::{span_at, Fields, Malformed, Value, RECORDS_TAG};
+use super::{span_at, Fields, Malformed, Value, PAYLOAD_TAG, RECORDS_TAG};
 use crate::frames::Spare;
 use crate::pb;
 use crate::types::Header;
 
 /// The field of the records in a Delivery.
 const RECORDS: u32 = (RECORDS_TAG >> 3) as u32;
-/// The tag of `payload` in Record.
-const PAYLOAD_TAG: u8 = 1 << 3 | 2;
 
 /// What the broker sent to a consumer.
 #[derive(Debug)]

@@ -19,6 +19,8 @@ use crate::pb;
 pub(crate) const GRPC_HEADER: usize = 5;
 /// The tag of `records` in PublishBatch and Delivery: field 15, length-delimited.
 pub(crate) const RECORDS_TAG: u8 = 15 << 3 | 2;
+/// The tag of `payload` in Record.
+pub(crate) const PAYLOAD_TAG: u8 = 1 << 3 | 2;
 
 /// A whole gRPC message, prefix included.
 pub(crate) fn grpc_frame<M: Message>(message: &M) -> Bytes {

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::{field_len, Fields, Value, GRPC_HEADER, RECORDS_TAG};
+use super::{field_len, Fields, Value, GRPC_HEADER, PAYLOAD_TAG, RECORDS_TAG};
 use crate::types::Message;
 
 /// Room in front of the records for the gRPC prefix and the fields before them.
@@ -34,19 +34,41 @@ fn put_bytes(buf: &mut BytesMut, number: u8, bytes: &[u8]) {
     }
 }
 
+#[inline]
 fn put_record(buf: &mut BytesMut, m: &Message, size: usize) {
-    // Up to the payload in one piece: the buffer looks for room once for it.
+    // What stands before the payload goes in one piece, for which the buffer looks for room
+    // once; mostly of a length that the compiler knows.
+    let payload = m.payload.len();
+    let low = |n: usize| n as u8 & 0x7f;
+    let (more, high) = (|n| low(n) | 0x80, |n: usize| (n >> 7) as u8);
+    if payload > 0 && size < 0x80 {
+        buf.extend_from_slice(&[RECORDS_TAG, low(size), PAYLOAD_TAG, low(payload)]);
+    } else if payload >= 0x80 && size < 0x4000 {
+        let (a, b) = ((more(size), high(size)), (more(payload), high(payload)));
+        buf.extend_from_slice(&[RECORDS_TAG, a.0, a.1, PAYLOAD_TAG, b.0, b.1]);
+    } else {
+        put_head(buf, payload, size);
+    }
+    buf.extend_from_slice(&m.payload);
+    if !m.key.is_empty() || !m.headers.is_empty() {
+        put_extras(buf, m);
+    }
+}
+
+fn put_head(buf: &mut BytesMut, payload: usize, size: usize) {
     let mut head = [0; 2 * (1 + MAX_VARINT)];
     let mut rest = &mut head[..];
     rest.put_u8(RECORDS_TAG);
     encode_varint(size as u64, &mut rest);
-    if !m.payload.is_empty() {
-        rest.put_u8(1 << 3 | 2);
-        encode_varint(m.payload.len() as u64, &mut rest);
+    if payload > 0 {
+        rest.put_u8(PAYLOAD_TAG);
+        encode_varint(payload as u64, &mut rest);
     }
     let len = 2 * (1 + MAX_VARINT) - rest.len();
     buf.extend_from_slice(&head[..len]);
-    buf.extend_from_slice(&m.payload);
+}
+
+fn put_extras(buf: &mut BytesMut, m: &Message) {
     put_bytes(buf, 2, &m.key);
     for h in &m.headers {
         buf.put_u8(3 << 3 | 2);
@@ -78,6 +100,7 @@ impl BatchBuffer {
     }
 
     /// REQUIRES: `size` is `record_size(m)`.
+    #[inline]
     pub(crate) fn push(&mut self, m: &Message, size: usize) {
         debug_assert_eq!(size, record_size(m));
         put_record(&mut self.buf, m, size);
@@ -91,15 +114,18 @@ impl BatchBuffer {
         self.cost += record.len() as u64;
     }
 
+    #[inline]
     pub(crate) fn records(&self) -> u32 {
         self.records
     }
 
     /// At most how long the frame would be with one more record.
+    #[inline]
     pub(crate) fn frame_len_with(&self, size: usize) -> usize {
         self.buf.len() - GRPC_HEADER + field_len(size)
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.buf.len()
     }
@@ -262,19 +288,27 @@ mod tests {
         for sequence in [1, 127, 128, 1 << 20, u64::MAX / 2] {
             let mut b = BatchBuffer::new(BytesMut::new(), 0);
             let mut expected = 0;
-            for m in messages() {
-                let size = record_size(&m);
-                assert_eq!(size, record(&m).encoded_len());
+            let mut all = messages();
+            // Around where lengths take a byte more.
+            for n in [123, 124, 125, 126, 127, 128, 16_378, 16_379, 16_380, 16_384] {
+                all.extend([
+                    Message::new(vec![7u8; n]),
+                    Message::new(vec![7u8; n]).key("k"),
+                ]);
+            }
+            for m in &all {
+                let size = record_size(m);
+                assert_eq!(size, record(m).encoded_len());
                 expected += size;
                 let limit = b.frame_len_with(size);
-                b.push(&m, size);
+                b.push(m, size);
                 assert!(b.len() - GRPC_HEADER <= limit);
             }
             let sealed = b.seal(sequence);
             assert_eq!(sealed.cost, expected as u64);
             let p = decode(&sealed);
             assert_eq!((p.first_sequence, p.partition), (sequence, 0));
-            assert_eq!(p.records, messages().iter().map(record).collect::<Vec<_>>());
+            assert_eq!(p.records, all.iter().map(record).collect::<Vec<_>>());
             let prost = pb::PublishRequest {
                 frame: Some(pb::publish_request::Frame::Publish(p)),
             };
