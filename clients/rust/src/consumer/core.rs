@@ -4,6 +4,10 @@
 //! frames that are not consumed), of whatever epoch; `received` never exceeds `granted`;
 //! `granted` never exceeds what `wanted` was when it was sent, which is
 //! `received - in_flight + max`. So what is delivered and unsettled never exceeds `max`.
+//!
+//! What the application has marked as acknowledged counts as in flight until it is gathered,
+//! which is done before anything is decided by these numbers. `slack` is given only while
+//! there are acknowledgements that the writer is about to come for.
 
 mod receive;
 mod send;
@@ -17,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::delivery::Nack;
-use super::slab::{Clock, Slab, State};
+use super::slab::{Clock, Slab, Slack, State};
 use super::unanswered::{Nacks, Unanswered};
 use crate::error::{Error, Result};
 use crate::events::Event;
@@ -73,6 +77,7 @@ pub(crate) struct Core {
     pub attempt: u64,
     pub heart: Heart,
     pub clock: Arc<Clock>,
+    pub slack: Arc<Slack>,
     pub draining: Option<Draining>,
     /// The application is done; the stream ends by then.
     pub closing: Option<Instant>,
@@ -100,7 +105,11 @@ pub(crate) struct Core {
     in_flight: Credit,
     max_bytes: u64,
 
+    /// Of the slack, when it was given last.
+    given: i64,
     slabs: BTreeMap<u64, Arc<Slab>>,
+    /// No delivery of the slabs costs more.
+    largest: u32,
     next_slab: u64,
     ready: VecDeque<Ready>,
 
@@ -121,6 +130,9 @@ impl Core {
             attempt: 0,
             heart,
             clock: Arc::new(Clock::new(now)),
+            slack: Arc::default(),
+            given: 0,
+            largest: 0,
             draining: None,
             closing: None,
             close_sent: false,
@@ -202,22 +214,37 @@ impl Core {
         how: Option<Nack>,
         now: impl FnOnce() -> Instant,
     ) -> Result<()> {
-        if !matches!(slab.state(index), State::Buffered | State::Taken) {
-            return Ok(());
-        }
-        self.check_open()?;
-        self.clock.active_now();
-        self.leave(slab, index, State::Settled);
-        let Some(how) = how else {
-            self.acks.push(offset);
-            if self.acks.count == 1 {
-                self.ack_since = now();
+        let mut first = self.gather_marks();
+        if slab.is_open(index) {
+            self.check_open()?;
+            self.clock.active_now();
+            self.leave(slab, index, State::Settled);
+            match how {
+                Some(how) => self.nack(offset, how),
+                None => {
+                    first |= self.acks.is_empty();
+                    self.acks.push(offset);
+                }
             }
-            if self.acks.count == 1 || self.ack_urgent() {
+        }
+        if first {
+            self.ack_since = now();
+        }
+        if !self.acks.is_empty() && self.ended.is_none() {
+            let urgent = self.ack_urgent();
+            if first || urgent {
                 self.pen.wake();
             }
-            return Ok(());
-        };
+            self.given = match urgent {
+                true => i64::MAX, // until the writer comes
+                false => self.quiet(),
+            };
+            self.slack.give(self.given);
+        }
+        Ok(())
+    }
+
+    fn nack(&mut self, offset: u64, how: Nack) {
         match self.nacks.iter_mut().find(|n| n.how == how) {
             Some(same) => same.offsets.push(offset),
             None => {
@@ -227,7 +254,30 @@ impl Core {
             }
         }
         self.pen.wake();
-        Ok(())
+    }
+
+    /// Gathers what was acknowledged by a mark, and leaves no slack. True if there was no
+    /// acknowledgement before: then it is up to the caller to see that the writer comes.
+    fn gather_marks(&mut self) -> bool {
+        if self.slack.close() == std::mem::take(&mut self.given) {
+            return false;
+        }
+        let none = self.acks.is_empty();
+        let (acks, in_flight) = (&mut self.acks, &mut self.in_flight);
+        self.slabs.retain(|_, slab| {
+            !slab.gather(|offset, size| {
+                acks.push(offset);
+                *in_flight = in_flight.minus(Credit::new(1, u64::from(size)));
+            })
+        });
+        none && !self.acks.is_empty()
+    }
+
+    pub(crate) fn gather(&mut self, now: Instant) {
+        if self.gather_marks() {
+            self.ack_since = now;
+            self.pen.wake();
+        }
     }
 
     /// Takes a delivery out of what is in flight.
@@ -271,12 +321,10 @@ impl Core {
         let waiting = now.saturating_sub(self.clock.active()) <= bound;
         let extends = &mut self.extends;
         for slab in self.slabs.values() {
-            slab.each_open(|index, offset, state| {
-                let worked_on = now.saturating_sub(slab.taken_at(index)) <= bound;
-                if if state == State::Buffered {
-                    waiting
-                } else {
-                    worked_on
+            slab.each_open(|index, offset, taken| {
+                if match taken {
+                    true => now.saturating_sub(slab.taken_at(index)) <= bound,
+                    false => waiting,
                 } {
                     extends.push(offset);
                 }
@@ -346,6 +394,25 @@ impl Core {
             || self.grant_due()
     }
 
+    /// How many deliveries can be acknowledged before gathering could hold somebody up: what
+    /// `ack_urgent` looks at, each of them as large as the largest.
+    fn quiet(&self) -> i64 {
+        let (max, more) = (self.options.max.messages, self.more());
+        let unused = self.granted.minus(self.received).bytes;
+        let bytes = match unused < self.tuning.max_message_bytes.unwrap_or_default() {
+            true => self.max_bytes / 16,
+            false => self.max_bytes / 2,
+        };
+        let least = [
+            self.in_flight.messages,
+            (max / 8).saturating_sub(self.acks.count),
+            (max / 2).max(1).saturating_sub(more.messages),
+            bytes.saturating_sub(more.bytes) / u64::from(self.largest.max(1)),
+        ];
+        let least = least.into_iter().min().unwrap_or_default();
+        i64::try_from(least.saturating_sub(1)).unwrap_or(i64::MAX)
+    }
+
     // ---- The end.
 
     /// The stream is gone; its writer ends.
@@ -358,6 +425,7 @@ impl Core {
     /// Ends for good. What a consumer has not taken is no longer its own; what a reader has
     /// received is still to be read.
     pub(crate) fn end(&mut self, how: Result<()>) {
+        self.gather_marks();
         self.broken();
         self.ended.get_or_insert(how);
         if self.is_reader() {
@@ -365,8 +433,8 @@ impl Core {
         }
         self.ready.clear();
         for slab in std::mem::take(&mut self.slabs).into_values() {
-            slab.each_open(|index, _, state| {
-                if state == State::Buffered {
+            slab.each_open(|index, _, taken| {
+                if !taken {
                     slab.end(index, State::Revoked);
                 }
             });

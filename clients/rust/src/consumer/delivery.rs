@@ -116,6 +116,16 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    #[inline]
+    pub(super) fn ack(&self) -> Result<()> {
+        let Lot { shared, slab } = &*self.lot;
+        shared.clock.active_now();
+        match slab.ack(self.index as usize, &shared.slack) {
+            true => Ok(()),
+            false => self.settle(None),
+        }
+    }
+
     pub(super) fn settle(&self, how: Option<Nack>) -> Result<()> {
         let Lot { shared, slab } = &*self.lot;
         let mut core = shared.core.lock().unwrap();
@@ -148,7 +158,7 @@ impl Ticket {
 pub struct Delivery {
     pub(super) record: RecordView,
     pub(super) ticket: Ticket,
-    /// Dropping it does nothing: somebody else settles it.
+    /// Dropping it does nothing: it is settled, or somebody else settles it.
     pub(super) lent: bool,
 }
 
@@ -196,14 +206,18 @@ impl Delivery {
 
     /// It is done. Does not wait: acknowledgements are sent together, in ranges. Fails only
     /// if the consumer has ended; after a revocation it does nothing.
-    pub fn ack(self) -> Result<()> {
-        self.ticket.settle(None)
+    #[inline]
+    pub fn ack(mut self) -> Result<()> {
+        self.lent = true; // it is settled, or cannot be any more
+        self.ticket.ack()
     }
 
     /// Settles it otherwise: [`Nack::retry`], [`Nack::retry_after`], [`Nack::park`] or
     /// [`Nack::skip`]. Like [`ack`](Self::ack), it does not wait.
-    pub fn nack(self, how: impl Into<Nack>) -> Result<()> {
-        self.ticket.settle(Some(how.into()))
+    pub fn nack(mut self, how: impl Into<Nack>) -> Result<()> {
+        let how = how.into();
+        self.lent = true;
+        self.ticket.settle(Some(how))
     }
 
     /// Makes the record's deadline start anew. Automatic extension makes it unnecessary in

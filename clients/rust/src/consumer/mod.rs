@@ -295,7 +295,9 @@ impl Consumer {
 
     /// What this consumer holds unsettled, with what waits in the client.
     pub fn in_flight(&self) -> Credit {
-        self.core().in_flight()
+        let mut core = self.core();
+        core.gather(Instant::now());
+        core.in_flight()
     }
 
     /// The queue's tuning as the broker last told it.

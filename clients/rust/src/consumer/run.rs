@@ -82,7 +82,10 @@ impl Consumer {
                     (settling, handler(delivery))
                 };
                 let result = handling.await;
-                settling.0.settle(result.err())?;
+                match result {
+                    Ok(()) => settling.0.ack()?,
+                    Err(how) => settling.0.settle(Some(how))?,
+                }
             }
         };
         let work = async {

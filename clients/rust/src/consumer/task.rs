@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use tracing::Instrument;
 
 use super::core::{Core, Options};
-use super::slab::Clock;
+use super::slab::{Clock, Slack};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::{Event, StreamInfo, StreamKind};
@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     /// Deliveries were revoked.
     pub revoked: Notify,
     pub clock: Arc<Clock>,
+    pub slack: Arc<Slack>,
     /// Buffers of frames that the application is through with.
     pub spare: Arc<Spare>,
     pub done: watch::Sender<bool>,
@@ -81,6 +82,7 @@ pub(crate) fn start(
     let span = tracing::info_span!("spillway.consume", queue = %core.queue, group = %core.group());
     let shared = Arc::new_cyclic(|this| Shared {
         clock: core.clock.clone(),
+        slack: core.slack.clone(),
         spare: Arc::default(),
         core: Mutex::new(core),
         arrived: AtomicWaker::new(),

@@ -62,6 +62,7 @@ impl Core {
 
     pub(crate) fn receive(&mut self, event: ConsumeEvent, now: Instant) -> Result<()> {
         self.heart.last_received = now;
+        self.gather(now);
         match event {
             ConsumeEvent::Delivery(frame) => self.deliver(frame, now)?,
             ConsumeEvent::Other(frame) => self.frame(frame, now)?,
@@ -116,6 +117,12 @@ impl Core {
         }
         let slab = (!self.is_reader()).then(|| {
             let slab = Arc::new(Slab::new(self.next_slab, &mut frame));
+            let before = if self.slabs.is_empty() {
+                0
+            } else {
+                self.largest
+            };
+            self.largest = before.max(slab.largest());
             self.slabs.insert(self.next_slab, slab.clone());
             self.next_slab += 1;
             slab

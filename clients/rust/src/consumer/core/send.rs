@@ -26,6 +26,7 @@ fn to_pb(ranges: Vec<OffsetRange>) -> Vec<pb::OffsetRange> {
 impl Core {
     /// A new stream: it states what is held, and grants what is left beside that.
     pub(crate) fn begin_attempt(&mut self, client: String, now: Instant) {
+        self.gather(now);
         self.attempt += 1;
         self.pen = Default::default();
         self.up = false;
@@ -85,6 +86,7 @@ impl Core {
         if !self.up {
             return Next::Idle;
         }
+        self.gather(now);
         let mut later = None;
         if !self.close_sent {
             let mut at = |when: Instant| later = Some(later.map_or(when, |l: Instant| l.min(when)));

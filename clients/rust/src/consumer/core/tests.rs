@@ -155,7 +155,9 @@ impl Test {
     }
 
     fn ack(&mut self, d: &Held) {
-        self.settle(d, None);
+        if !d.slab.ack(d.index, &self.core.slack) {
+            self.settle(d, None);
+        }
     }
 
     fn settle(&mut self, d: &Held, how: Option<Nack>) {
@@ -164,7 +166,8 @@ impl Test {
             .unwrap();
     }
 
-    fn in_flight(&self) -> (u64, u64) {
+    fn in_flight(&mut self) -> (u64, u64) {
+        self.core.gather(self.now);
         (self.core.in_flight.messages, self.core.in_flight.bytes)
     }
 }
