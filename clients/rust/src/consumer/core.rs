@@ -210,7 +210,6 @@ impl Core {
         &mut self,
         slab: &Slab,
         index: usize,
-        offset: u64,
         how: Option<Nack>,
         now: impl FnOnce() -> Instant,
     ) -> Result<()> {
@@ -219,6 +218,7 @@ impl Core {
             self.check_open()?;
             self.clock.active_now();
             self.leave(slab, index, State::Settled);
+            let (offset, _) = slab.place(index);
             match how {
                 Some(how) => self.nack(offset, how),
                 None => {
@@ -289,19 +289,13 @@ impl Core {
         }
     }
 
-    pub(crate) fn extend(
-        &mut self,
-        slab: &Slab,
-        index: usize,
-        offset: u64,
-        now: Instant,
-    ) -> Result<()> {
+    pub(crate) fn extend(&mut self, slab: &Slab, index: usize, now: Instant) -> Result<()> {
         if !matches!(slab.state(index), State::Buffered | State::Taken) {
             return Ok(());
         }
         self.check_open()?;
         slab.touch(index, self.clock.tick(now));
-        self.extends.push(offset);
+        self.extends.push(slab.place(index).0);
         self.pen.wake();
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::slab::{Slab, State};
 use super::task::Shared;
 use crate::error::Result;
 use crate::types::{from_unix_ms, Action, Header};
-use crate::wire::RecordView;
+use crate::wire::{DeliveryFrame, Records, Run};
 use crate::{pb, registry};
 
 /// How a delivery is settled when it is not acknowledged.
@@ -100,25 +100,42 @@ impl<E: fmt::Display> From<E> for Nack {
     }
 }
 
-/// The deliveries of one frame, and whose they are: one reference for a delivery to count.
+/// The deliveries of one frame, and whose they are: one reference for a delivery to count,
+/// and little to move.
 #[derive(Debug)]
 pub(super) struct Lot {
     pub shared: Arc<Shared>,
     pub slab: Arc<Slab>,
+    records: Records,
+}
+
+impl Lot {
+    pub(super) fn new(shared: Arc<Shared>, slab: Arc<Slab>, frame: DeliveryFrame) -> Lot {
+        Lot {
+            shared,
+            slab,
+            records: frame.into_records(),
+        }
+    }
+}
+
+impl Drop for Lot {
+    fn drop(&mut self) {
+        self.records.give_back(&self.shared.spare);
+    }
 }
 
 /// The duty to settle one delivery.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub lot: Arc<Lot>,
-    pub offset: u64,
     pub index: u32,
 }
 
 impl Ticket {
     #[inline]
     pub(super) fn ack(&self) -> Result<()> {
-        let Lot { shared, slab } = &*self.lot;
+        let Lot { shared, slab, .. } = &*self.lot;
         shared.clock.active_now();
         match slab.ack(self.index as usize, &shared.slack) {
             true => Ok(()),
@@ -127,9 +144,13 @@ impl Ticket {
     }
 
     pub(super) fn settle(&self, how: Option<Nack>) -> Result<()> {
-        let Lot { shared, slab } = &*self.lot;
+        let Lot { shared, slab, .. } = &*self.lot;
         let mut core = shared.core.lock().unwrap();
-        core.settle(slab, self.index as usize, self.offset, how, Instant::now)
+        core.settle(slab, self.index as usize, how, Instant::now)
+    }
+
+    fn place(&self) -> (u64, &Run) {
+        self.lot.slab.place(self.index as usize)
     }
 
     pub(super) fn state(&self) -> State {
@@ -140,7 +161,7 @@ impl Ticket {
     pub(super) fn share(&self) -> Ticket {
         Ticket {
             lot: self.lot.clone(),
-            ..*self
+            index: self.index,
         }
     }
 }
@@ -156,7 +177,6 @@ impl Ticket {
 /// held: copy what is kept for long.
 #[must_use = "dropped without ack(), it is delivered again"]
 pub struct Delivery {
-    pub(super) record: RecordView,
     pub(super) ticket: Ticket,
     /// Dropping it does nothing: it is settled, or somebody else settles it.
     pub(super) lent: bool,
@@ -164,18 +184,19 @@ pub struct Delivery {
 
 impl Delivery {
     /// The application's data.
+    #[inline]
     pub fn payload(&self) -> &Bytes {
-        &self.record.payload
+        self.ticket.lot.records.payload(self.ticket.index)
     }
 
     /// Groups related records; empty means none.
     pub fn key(&self) -> &Bytes {
-        self.record.key()
+        self.ticket.lot.records.key(self.ticket.index)
     }
 
     /// In the producer's order.
     pub fn headers(&self) -> &[Header] {
-        self.record.headers()
+        self.ticket.lot.records.headers(self.ticket.index)
     }
 
     /// The value of the first header of this name.
@@ -186,22 +207,22 @@ impl Delivery {
 
     /// The record's place in the queue.
     pub fn offset(&self) -> u64 {
-        self.record.offset
+        self.ticket.place().0
     }
 
     /// 1 for the first delivery to the group.
     pub fn attempt(&self) -> u32 {
-        self.record.attempt
+        self.ticket.place().1.attempt
     }
 
     /// When the record was appended, by the broker's clock.
     pub fn appended_at(&self) -> SystemTime {
-        from_unix_ms(self.record.appended_at_unix_ms)
+        from_unix_ms(self.ticket.place().1.appended_at_unix_ms)
     }
 
     /// The record's cost in bytes of credit.
     pub fn size(&self) -> usize {
-        self.record.size as usize
+        self.ticket.lot.slab.size(self.ticket.index as usize) as usize
     }
 
     /// It is done. Does not wait: acknowledgements are sent together, in ranges. Fails only
@@ -224,9 +245,9 @@ impl Delivery {
     /// most programs.
     pub fn extend(&self) -> Result<()> {
         let t = &self.ticket;
-        let Lot { shared, slab } = &*t.lot;
+        let Lot { shared, slab, .. } = &*t.lot;
         let mut core = shared.core.lock().unwrap();
-        core.extend(slab, t.index as usize, t.offset, Instant::now())
+        core.extend(slab, t.index as usize, Instant::now())
     }
 
     /// Whether the record was taken from this consumer, because its deadline passed or an
@@ -264,9 +285,9 @@ impl Drop for Delivery {
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
-            .field("offset", &self.record.offset)
-            .field("attempt", &self.record.attempt)
-            .field("payload_bytes", &self.record.payload.len())
+            .field("offset", &self.offset())
+            .field("attempt", &self.attempt())
+            .field("payload_bytes", &self.payload().len())
             .field("state", &self.ticket.state())
             .finish()
     }

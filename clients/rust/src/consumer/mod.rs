@@ -23,7 +23,6 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::registry;
 use crate::types::{Credit, Mode, Position};
-use crate::wire::DeliveryFrame;
 
 /// Options of a [`Consumer`].
 #[derive(Clone, Debug)]
@@ -189,8 +188,8 @@ impl Drop for Receiver {
 /// A frame that the application is taking deliveries from.
 #[derive(Debug)]
 struct Current {
-    frame: DeliveryFrame,
     lot: Arc<Lot>,
+    /// The next to be taken.
     index: u32,
 }
 
@@ -198,19 +197,14 @@ impl Current {
     /// The next delivery that was not revoked meanwhile.
     #[inline]
     fn next(&mut self) -> Option<Delivery> {
-        while let Some(record) = self.frame.next() {
+        let Lot { shared, slab, .. } = &*self.lot;
+        while (self.index as usize) < slab.len() {
             let index = self.index;
             self.index += 1;
-            let Lot { shared, slab } = &*self.lot;
             if slab.claim(index as usize, shared.clock.active_now()) {
-                let ticket = Ticket {
-                    lot: self.lot.clone(),
-                    offset: record.offset,
-                    index,
-                };
+                let lot = self.lot.clone();
                 return Some(Delivery {
-                    record,
-                    ticket,
+                    ticket: Ticket { lot, index },
                     lent: false,
                 });
             }
@@ -260,15 +254,12 @@ impl Consumer {
             if let Some(delivery) = self.current.as_mut().and_then(Current::next) {
                 return Poll::Ready(Some(Ok(delivery)));
             }
-            if let Some(done) = self.current.take() {
-                done.frame.give_back(&done.lot.shared.spare);
-            }
+            self.current = None; // its buffer is used for what comes next
             match std::task::ready!(self.receiver.poll_ready(cx)) {
                 Some(Ok(Ready { frame, slab })) => {
                     let shared = self.receiver.shared.clone();
                     self.current = slab.map(|slab| Current {
-                        frame,
-                        lot: Arc::new(Lot { shared, slab }),
+                        lot: Arc::new(Lot::new(shared, slab, frame)),
                         index: 0,
                     });
                 }

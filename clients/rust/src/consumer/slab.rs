@@ -71,6 +71,22 @@ impl Slab {
         }
     }
 
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The offset of a delivery, and those that it was appended with.
+    pub(crate) fn place(&self, index: usize) -> (u64, &Run) {
+        let i = self.parts.partition_point(|p| p.index <= index) - 1;
+        let Part { index: first, run } = &self.parts[i];
+        (run.first_offset + (index - first) as u64, run)
+    }
+
+    pub(crate) fn size(&self, index: usize) -> u32 {
+        self.sizes[index]
+    }
+
     /// The cost of the largest of them.
     pub(crate) fn largest(&self) -> u32 {
         self.sizes.iter().copied().max().unwrap_or(0)
@@ -245,10 +261,12 @@ impl Clock {
         ms
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn active_now(&self) -> u32 {
         let now = self.now();
         self.active.store(now, Ordering::Relaxed);

@@ -51,8 +51,6 @@ pub(crate) struct DeliveryFrame {
 pub(crate) struct RecordView {
     pub offset: u64,
     pub appended_at_unix_ms: u64,
-    pub attempt: u32,
-    pub size: u32,
     pub payload: Bytes,
     /// Apart, since most records have none: what is handed from function to function stays
     /// small.
@@ -65,20 +63,49 @@ struct Extras {
     headers: Vec<Header>,
 }
 
+static NONE: Bytes = Bytes::new();
+
 impl RecordView {
-    pub(crate) fn key(&self) -> &Bytes {
-        static NONE: Bytes = Bytes::new();
-        self.extras.as_ref().map_or(&NONE, |e| &e.key)
-    }
-
-    pub(crate) fn headers(&self) -> &[Header] {
-        self.extras.as_ref().map_or(&[], |e| &e.headers)
-    }
-
     /// The payload, the key and the headers.
     pub(crate) fn into_parts(self) -> (Bytes, Bytes, Vec<Header>) {
         let Extras { key, headers } = self.extras.map_or_else(Extras::default, |e| *e);
         (self.payload, key, headers)
+    }
+}
+
+/// The records of a frame by their index; their bytes alias it.
+#[derive(Debug)]
+pub(crate) struct Records {
+    payloads: Vec<Bytes>,
+    /// Of those that have any, by index.
+    extras: Vec<(u32, Box<Extras>)>,
+    bytes: Bytes,
+}
+
+impl Records {
+    #[inline]
+    pub(crate) fn payload(&self, index: u32) -> &Bytes {
+        &self.payloads[index as usize]
+    }
+
+    fn extras(&self, index: u32) -> Option<&Extras> {
+        let found = self.extras.binary_search_by_key(&index, |e| e.0).ok()?;
+        Some(&self.extras[found].1)
+    }
+
+    pub(crate) fn key(&self, index: u32) -> &Bytes {
+        self.extras(index).map_or(&NONE, |e| &e.key)
+    }
+
+    pub(crate) fn headers(&self, index: u32) -> &[Header] {
+        self.extras(index).map_or(&[], |e| &e.headers)
+    }
+
+    /// Lets the frame's buffer be used again, unless somebody holds some of its bytes.
+    pub(crate) fn give_back(&mut self, spare: &Spare) {
+        self.payloads.clear();
+        self.extras.clear();
+        spare.give(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -170,7 +197,7 @@ impl DeliveryFrame {
         };
         self.at = to;
         let offset = run.first_offset + u64::from(self.within);
-        let (appended_at_unix_ms, attempt) = (run.appended_at_unix_ms, run.attempt);
+        let appended_at_unix_ms = run.appended_at_unix_ms;
         self.within += 1;
         if self.within == run.count {
             self.run += 1;
@@ -183,11 +210,26 @@ impl DeliveryFrame {
         Some(RecordView {
             offset,
             appended_at_unix_ms,
-            attempt,
-            size: (to - from) as u32,
             payload,
             extras,
         })
+    }
+
+    /// All that is left of it, for who takes them in any order.
+    pub(crate) fn into_records(mut self) -> Records {
+        let mut payloads = Vec::with_capacity(self.messages as usize);
+        let mut extras = Vec::new();
+        while let Some(record) = self.next() {
+            if let Some(more) = record.extras {
+                extras.push((payloads.len() as u32, more));
+            }
+            payloads.push(record.payload);
+        }
+        Records {
+            payloads,
+            extras,
+            bytes: self.bytes,
+        }
     }
 
     /// Lets its buffer be used again.
@@ -306,13 +348,22 @@ mod tests {
             .map(|r| r.encoded_len() as u64)
             .sum();
         assert_eq!((d.messages, d.cost), (6, sizes));
+        let runs: Vec<_> = d.runs.iter().map(|r| (r.first_offset, r.count)).collect();
+        assert_eq!(runs, [(0, 1), (1000, 3), (2000, 2)]);
+        assert_eq!(
+            d.runs.iter().map(|r| r.attempt).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        let ConsumeEvent::Delivery(again) = ConsumeEvent::decode(bytes.clone()).unwrap() else {
+            panic!()
+        };
+        let records = again.into_records();
         let mut offsets = Vec::new();
-        for record in &expected.records {
+        for (i, record) in (0u32..).zip(&expected.records) {
             let got = d.next().unwrap();
-            offsets.push((got.offset, got.attempt));
+            offsets.push(got.offset);
             assert_eq!(got.payload, record.payload);
-            assert_eq!(got.key(), &record.key);
-            assert_eq!(got.size as usize, record.encoded_len());
+            assert_eq!(d.sizes[i as usize] as usize, record.encoded_len());
             let headers: Vec<_> = record
                 .headers
                 .iter()
@@ -321,22 +372,41 @@ mod tests {
                     value: h.value.clone(),
                 })
                 .collect();
-            assert_eq!(got.headers(), headers);
             if !got.payload.is_empty() {
                 let whole = bytes.as_ptr_range();
                 assert!(whole.contains(&got.payload.as_ptr()), "payload was copied");
             }
+            assert_eq!(records.payload(i), &record.payload);
+            assert_eq!(records.key(i), &record.key);
+            assert_eq!(records.headers(i), headers);
+            let parts = (record.payload.clone(), record.key.clone(), headers);
+            assert_eq!(got.into_parts(), parts);
         }
         assert!(d.next().is_none());
-        let all = [
-            (0, 1),
-            (1000, 2),
-            (1001, 2),
-            (1002, 2),
-            (2000, 3),
-            (2001, 3),
-        ];
-        assert_eq!(offsets, all);
+        assert_eq!(offsets, [0, 1000, 1001, 1002, 2000, 2001]);
+    }
+
+    #[test]
+    fn records_without_extras_among_others() {
+        let mut message = frame(&[4]);
+        if let Some(pb::consume_response::Frame::Delivery(d)) = &mut message.frame {
+            d.records[2].key = Bytes::new();
+            d.records[2].headers.clear();
+        }
+        let bytes = Bytes::from(message.encode_to_vec());
+        let ConsumeEvent::Delivery(mut d) = ConsumeEvent::decode(bytes).unwrap() else {
+            panic!()
+        };
+        d.next();
+        let mut records = d.into_records();
+        assert_eq!(records.payload(1).len(), 100);
+        assert_eq!(
+            (&records.key(0)[..], &records.key(1)[..]),
+            (&b"key 1"[..], &b""[..])
+        );
+        assert_eq!((records.headers(0).len(), records.headers(1).len()), (1, 0));
+        assert_eq!(&records.key(2)[..], b"key 3");
+        records.give_back(&Spare::default());
     }
 
     #[test]

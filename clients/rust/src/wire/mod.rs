@@ -4,7 +4,7 @@
 mod deliver;
 mod publish;
 
-pub(crate) use deliver::{ConsumeEvent, DeliveryFrame, RecordView, Run};
+pub(crate) use deliver::{ConsumeEvent, DeliveryFrame, RecordView, Records, Run};
 pub(crate) use publish::{record_size, BatchBuffer, SealedBatch};
 
 use bytes::{BufMut, Bytes, BytesMut};

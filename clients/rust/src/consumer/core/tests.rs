@@ -1,4 +1,5 @@
 mod life;
+mod marks;
 mod vectors;
 
 use std::collections::BTreeSet;
@@ -162,8 +163,7 @@ impl Test {
 
     fn settle(&mut self, d: &Held, how: Option<Nack>) {
         let core = &mut self.core;
-        core.settle(&d.slab, d.index, d.record.offset, how, || self.now)
-            .unwrap();
+        core.settle(&d.slab, d.index, how, || self.now).unwrap();
     }
 
     fn in_flight(&mut self) -> (u64, u64) {

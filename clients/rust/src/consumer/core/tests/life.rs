@@ -208,7 +208,7 @@ fn extends_what_is_worked_on_and_what_waits() {
     // The application took nothing for longer than it may work on one.
     assert_eq!(extended(45_000), []);
     let core = &mut t.core;
-    core.extend(&first[0].slab, 0, 0, t.now).unwrap();
+    core.extend(&first[0].slab, 0, t.now).unwrap();
     assert_eq!(
         t.frame(),
         Some(Out::Extend(pb::Extend {
@@ -264,7 +264,7 @@ fn closing_sends_what_is_settled() {
     assert!(matches!(t.frame(), Some(Out::Settle(_))));
     assert_eq!(t.frame(), Some(Out::Close(pb::Close {})));
     t.core.end(Ok(()));
-    let e = t.core.settle(&d[1].slab, 1, 1, None, || t.now).unwrap_err();
+    let e = t.core.settle(&d[1].slab, 1, None, || t.now).unwrap_err();
     assert_eq!((e.kind(), e.queue()), (ErrorKind::Closed, "q"));
 }
 
