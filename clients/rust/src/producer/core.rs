@@ -70,6 +70,7 @@ struct OpenBatch {
 
 impl OpenBatch {
     /// However many frames are under way.
+    #[inline]
     fn worth_sending(&self, limits: &Limits) -> bool {
         let len = self.buffer.len();
         len >= WORTH_SENDING.min(limits.batch_bytes)
@@ -259,6 +260,7 @@ impl Core {
         Admit::Wait
     }
 
+    #[inline]
     fn push(
         &mut self,
         m: &Message,

@@ -36,9 +36,9 @@ fn the_first_wakes_the_writer_and_further_ones_wait_for_it() {
     assert!(!t.mark(&d[0]), "nobody is about to come");
     t.settle(&d[0], None);
     assert_eq!(count(&t), 1);
-    // A 8th of what may be in flight is urgent.
-    for i in 1..99 {
-        assert!(t.mark(&d[i]), "{i}");
+    // An eighth of what may be in flight is urgent.
+    for d in &d[1..99] {
+        assert!(t.mark(d), "{}", d.index);
     }
     assert_eq!(count(&t), 0);
     assert!(!t.mark(&d[99]));
