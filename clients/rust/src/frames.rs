@@ -110,6 +110,10 @@ impl Cutter {
         let n = self.piece.len().min(len - buffer.len());
         buffer.extend_from_slice(&self.piece[..n]);
         self.piece.advance(n);
+        if self.piece.is_empty() {
+            // Whoever read it may use its memory again.
+            self.piece = Bytes::new();
+        }
         if buffer.len() < len {
             self.part = Some((buffer, len));
             return Ok(None);
