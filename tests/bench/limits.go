@@ -130,16 +130,28 @@ func (b *bench) relayLatencyStep() step {
 }
 
 // relay starts the server, loads it, and stops it.
-func (b *bench) relay(ctx context.Context, args ...string) (result, sample, error) {
+func (b *bench) relay(ctx context.Context, args ...string) (r result, cost sample, err error) {
+	err = b.onRelay(ctx, "limits/relay_server", func(ctx context.Context, p proc.Process, address string) error {
+		r, cost, err = costOf(p, func() (result, error) {
+			return call(ctx, b.binary("limits/relay_load"), append([]string{"--address", address}, args...)...)
+		})
+		return err
+	})
+	return r, cost, err
+}
+
+// onRelay starts a relay, and stops it when `run` is done.
+func (b *bench) onRelay(ctx context.Context, program string,
+	run func(ctx context.Context, p proc.Process, address string) error) error {
 	ctx, stop := context.WithCancel(ctx)
-	server := command(ctx, b.binary("limits/relay_server"))
+	defer stop()
+	server := command(ctx, b.binary(program))
 	stdout, err := server.StdoutPipe()
 	if err == nil {
 		err = server.Start()
 	}
 	if err != nil {
-		stop()
-		return result{}, sample{}, err
+		return err
 	}
 	defer func() {
 		stop()
@@ -147,12 +159,9 @@ func (b *bench) relay(ctx context.Context, args ...string) (result, sample, erro
 	}()
 	port, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return result{}, sample{}, errors.New("the relay did not start")
+		return errors.New("the relay did not start")
 	}
-	args = append([]string{"--address", "127.0.0.1:" + strings.TrimSpace(port)}, args...)
-	return costOf(proc.Process(server.Process.Pid), func() (result, error) {
-		return call(ctx, b.binary("limits/relay_load"), args...)
-	})
+	return run(ctx, proc.Process(server.Process.Pid), "127.0.0.1:"+strings.TrimSpace(port))
 }
 
 func (b *bench) rocksStep(name, mode, tier string, s shape) step {

@@ -82,7 +82,7 @@ func (b *served) fill(ctx context.Context, queue, mode string, bytes int) (count
 	return count, filled, err
 }
 
-// manyResult is the line of the program `many`.
+// manyResult is the line of the programs `many` and `relay_many_load`.
 type manyResult struct {
 	result
 	CPU float64 `json:"cpu_seconds"`
@@ -101,16 +101,22 @@ func (o spreadOver) names() []string {
 
 // many measures one load that is spread so; the queues must exist.
 func (b *served) many(ctx context.Context, over spreadOver, shape shape) (sample, error) {
-	b.process().ForgetPeak()
-	got, err := lines[manyResult](ctx, nil, 4*time.Minute, b.scale.binary("scale/many"), append(shape.flags(),
-		"--address", b.Address(), "--pid", strconv.Itoa(b.PID()), "--queues", strconv.Itoa(over.queues),
+	return b.scale.spread(ctx, "scale/many", b.process(), b.Address(), over, shape)
+}
+
+// spread measures one load of a process by a program that spreads it so.
+func (s *scale) spread(ctx context.Context, program string, p proc.Process, address string,
+	over spreadOver, shape shape) (sample, error) {
+	p.ForgetPeak()
+	got, err := lines[manyResult](ctx, nil, 4*time.Minute, s.binary(program), append(shape.flags(),
+		"--address", address, "--pid", strconv.Itoa(int(p)), "--queues", strconv.Itoa(over.queues),
 		"--pairs", strconv.Itoa(over.pairs), "--connections", strconv.Itoa(over.connections),
-		"--warmup", seconds(b.scale.sizes.warmup), "--seconds", seconds(b.scale.sizes.rate))...)
+		"--warmup", seconds(s.sizes.warmup), "--seconds", seconds(s.sizes.rate))...)
 	r, err := only(got, err)
 	if err != nil {
 		return sample{}, err
 	}
-	_, peak := b.process().RSSBytes()
+	_, peak := p.RSSBytes()
 	return sample{value: r.rate(), cpu: r.CPU * 1e6 / r.Records, rss: peak}, nil
 }
 

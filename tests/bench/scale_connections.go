@@ -22,8 +22,8 @@ var manyConnectionsArgs = []string{"--max-connections", "20000", "--max-connecti
 func (s *scale) connections() scaleLoad {
 	const active = 1000
 	one := "1 connection each way"
-	out := scaleLoad{specs: rateAndCPU(one, "", medium, 0)}
-	out.every = append(out.every, s.manyStep(one, needs{}, spreadOver{1, 1, 2}, medium, nil, out.specs))
+	var out scaleLoad
+	s.relayed(&out, one, "", needs{}, spreadOver{1, 1, 2}, medium, nil, 0)
 	for _, c := range []struct {
 		name   string
 		queues int
@@ -31,10 +31,8 @@ func (s *scale) connections() scaleLoad {
 		{"1,000 connections on 1 queue", 1},
 		{"1,000 connections on 500 queues", active / 2},
 	} {
-		specs := rateAndCPU(c.name, one, medium, mostRatioMany)
-		out.specs = append(out.specs, specs...)
-		out.every = append(out.every, s.manyStep(c.name, needs{memory: 4 << 30, files: 4 * active},
-			spreadOver{c.queues, active / 2, active}, medium, manyConnectionsArgs, specs))
+		s.relayed(&out, c.name, one, needs{memory: 4 << 30, files: 4 * active},
+			spreadOver{c.queues, active / 2, active}, medium, manyConnectionsArgs, mostRatioMany)
 	}
 	beside := rateAndCPU("beside 10,000 idle connections", one, medium, mostRatioMany)
 	idle := []scaleSpec{

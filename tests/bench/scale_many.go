@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,13 +70,9 @@ func (s *scale) queues() scaleLoad {
 			if n == 10_000 {
 				most = mostRatioMany
 			}
-			specs := rateAndCPU(name, base, shape, most)
-			if base == "" {
-				base = name
-			}
-			out.specs = append(out.specs, specs...)
-			out.every = append(out.every, s.manyStep(name, needs{memory: 4 << 30},
-				spreadOver{n, n, min(2*n, fewConnections)}, shape, nil, specs))
+			s.relayed(&out, name, base, needs{memory: 4 << 30},
+				spreadOver{n, n, min(2*n, fewConnections)}, shape, nil, most)
+			base = cmp.Or(base, name)
 		}
 	}
 	return out

@@ -69,19 +69,23 @@ func scaleTable(specs []scaleSpec, figures []figure, missing []jsonMissing) stri
 	}
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tVALUE\tSPREAD\tCPU s/M\tPEAK RSS\tOF LIMIT\tTO ITS BASE\tASKED")
+	fmt.Fprintln(w, "FIGURE\tTIER\tSIZE\tVALUE\tSPREAD\tCPU s/M\tPEAK RSS\tLIMIT\tOF LIMIT\tTO ITS BASE\tASKED")
 	for _, s := range specs {
 		f, ok := there[s.key]
-		cells := []string{s.name, s.tier, s.size, "missing", "-", "-", "-", "-"}
-		ratio := "-"
+		cells := []string{s.name, s.tier, s.size, "missing", "-", "-", "-"}
+		limit, share, ratio := "-", "-", "-"
 		if ok {
-			cells = row(f)[:8]
+			cells = row(f)[:7]
 			cells[3] = scaleAmount(f.value, f.unit)
+			share = percent(f.share)
+			if f.limit > 0 {
+				limit = scaleAmount(f.limit, f.unit)
+			}
 			if f.ratio > 0 {
 				ratio = fmt.Sprintf("%.2f x", f.ratio)
 			}
 		}
-		fmt.Fprintln(w, strings.Join(append(cells, ratio, s.asked()), "\t"))
+		fmt.Fprintln(w, strings.Join(append(cells, limit, share, ratio, s.asked()), "\t"))
 	}
 	_ = w.Flush()
 	for i, m := range missing {

@@ -69,6 +69,11 @@ func TestBasesOfScaleAreMeasured(t *testing.T) {
 			if sp.base != (key{}) && !there[sp.base] {
 				t.Errorf("%s: %v is held against %v, which is not measured", w.flag, sp.key, sp.base)
 			}
+			for _, l := range sp.limits {
+				if !there[l] || l.system != limitSystem {
+					t.Errorf("%s: %v has the limit %v, which is not measured", w.flag, sp.key, l)
+				}
+			}
 			if sp.mostRatio > 0 && sp.base == (key{}) {
 				t.Errorf("%s: %v is asked a ratio to nothing", w.flag, sp.key)
 			}
@@ -92,6 +97,40 @@ func TestCompareScale(t *testing.T) {
 	_, figures := twoFigures(5)
 	if figures[0].ratio != 0 || figures[1].ratio != 2.5 || figures[1].against != "cost, 1" {
 		t.Errorf("ratios %v and %v to %q", figures[0].ratio, figures[1].ratio, figures[1].against)
+	}
+}
+
+// The relay's figures are the limits of a load's, and have a ratio of their own.
+func TestALoadThatIsSpreadIsHeldAgainstTheRelay(t *testing.T) {
+	one, many := rateAndCPU("1 queue", "", small, 0), rateAndCPU("9 queues", "1 queue", small, mostRatioMany)
+	specs := append(append(one, besideRelay(one, "1 queue", "", small)...),
+		append(many, besideRelay(many, "9 queues", "1 queue", small)...)...)
+	var plain []spec
+	samples := map[key][]sample{}
+	for i, value := range []float64{3e6, 0.3, 12e6, 0.1, 5e5, 1.2, 2e6, 0.4} {
+		plain = append(plain, specs[i].spec)
+		samples[specs[i].key] = []sample{{value: value}}
+	}
+	figures := compareScale(specs, assemble(plain, samples))
+	for i, want := range []struct{ limit, share, ratio float64 }{
+		{12e6, 0.25, 0}, {0.1, 1. / 3, 0}, {0, 0, 0}, {0, 0, 0},
+		{2e6, 0.25, 1. / 6}, {0.4, 1. / 3, 4}, {0, 0, 1. / 6}, {0, 0, 4},
+	} {
+		if f := figures[i]; f.limit != want.limit || !near(f.share, want.share) || !near(f.ratio, want.ratio) {
+			t.Errorf("%v: limit %v, share %v, ratio %v, want %+v", f.key, f.limit, f.share, f.ratio, want)
+		}
+	}
+	if got := figures[5].limitedBy; got != "relay: CPU for a million, 9 queues" {
+		t.Errorf("limited by %q", got)
+	}
+	table := scaleTable(specs, figures, nil)
+	for _, want := range []string{"0.40 s/M  33 %", "2 M/s     25 %", "relay: end to end, 9 queues"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
+	if got := scaleVerdict(specs, figures, quietNoise()); !strings.HasPrefix(got, "0 of 1 reach") {
+		t.Errorf("something is asked of the relay: %s", got)
 	}
 }
 

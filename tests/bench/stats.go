@@ -32,7 +32,7 @@ type sample struct {
 type spec struct {
 	key
 	unit string
-	// For a rate, the lowest of these bounds it; for a time, their sum does.
+	// For a rate, the lowest of these bounds it; for a cost, such as a time, their sum does.
 	limits []key
 }
 
@@ -129,7 +129,7 @@ func limitOf(s spec, values map[key]float64) (limit float64, by string) {
 		switch {
 		case v == 0:
 			return 0, ""
-		case s.unit == micros:
+		case isCost(s.unit):
 			limit += v
 			if by != "" {
 				by += " + "
@@ -155,11 +155,14 @@ func limitName(k key) string {
 	}
 }
 
+// isCost says that less is better.
+func isCost(unit string) bool { return unit == micros || unit == cpuUnit }
+
 func shareOf(f figure) float64 {
 	switch {
 	case f.limit == 0 || f.value == 0:
 		return 0
-	case f.unit == micros:
+	case isCost(f.unit):
 		return f.limit / f.value
 	default:
 		return f.value / f.limit

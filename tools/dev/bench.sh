@@ -30,7 +30,7 @@ dev_bench() {
       ;;
     scale)
       programs+=(//tests/bench/core:load //tests/bench/limits:raw_rocksdb //tests/bench/scale:many
-        //tests/bench/scale:hold)
+        //tests/bench/scale:hold //tests/bench/limits:relay_many_server //tests/bench/limits:relay_many_load)
       ;;
     *) die "bench: ${1:+no benchmark \"$1\"; }usage: ./dev bench [--release] core|peers|scale|profile|micro|gate [ARGS], see docs/benchmarks.md" ;;
   esac
