@@ -151,8 +151,9 @@ grpc::CompletionQueue::NextStatus Shard::Next(void** tag, bool* ok) {
   }
   if (status == grpc::CompletionQueue::TIMEOUT) {
     asleep_.store(true);
-    const MonoNanos wait = poked_.load() ? 0 : std::max<MonoNanos>(0, NextDue() - now_.mono);
-    status = queue_->AsyncNext(tag, ok, Span(wait));
+    // gRPC rounds a wait up to whole milliseconds, one of none, too.
+    const MonoNanos wait = poked_.load() ? 0 : NextDue() - now_.mono;
+    status = queue_->AsyncNext(tag, ok, wait > 0 ? Span(wait) : gpr_inf_past(GPR_CLOCK_MONOTONIC));
     asleep_.store(false);
     now_ = clock_->Read();
   }
