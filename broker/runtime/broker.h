@@ -266,6 +266,9 @@ class Broker {
   virtual void SetNow(const Now& now) = 0;
   // Processes everything that came since the last batch.
   virtual void RunBatch(const Now& now) = 0;
+  // After the calls of sinks that RunBatch has made had their effect. May commit what
+  // the batch has appended, on this thread.
+  virtual void EndBatch() = 0;
   // When RunBatch is due at the latest; max() if nothing is.
   virtual MonoNanos next_deadline() const = 0;
   // Runs `f` at the beginning of the next batch. Thread-safe.

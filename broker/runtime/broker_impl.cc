@@ -13,10 +13,20 @@ namespace spillway::runtime {
 namespace {
 
 constexpr MonoNanos kCheckHealthEvery = 100 * kNanosPerMilli;
+// A lane that was the only one for so long may have this thread wait for the disk.
+constexpr MonoNanos kAlone = 100 * kNanosPerMilli;
 
 }  // namespace
 
 void BrokerImpl::MarkDirty(LaneActor* lane) {
+  if (lane != active_) {
+    active_ = lane;
+    alone_since_ = now.mono;
+  }
+  AddDirty(lane);
+}
+
+void BrokerImpl::AddDirty(LaneActor* lane) {
   if (lane->dirty) return;
   lane->dirty = true;
   dirty_.push_back(lane);
@@ -33,6 +43,7 @@ void BrokerImpl::Poison(const std::string& why) {
 
 void BrokerImpl::RunBatch(const Now& at) {
   now = at;
+  store->BeginRound();
   CheckHealth();
   inbox_.Drain();
   RunTimers();
@@ -51,6 +62,8 @@ void BrokerImpl::RunBatch(const Now& at) {
     return true;
   });
 }
+
+void BrokerImpl::EndBatch() { store->EndRound(now.mono - alone_since_ > kAlone); }
 
 // What a lane waits for changes in its flush only: whatever else touches it marks it
 // dirty. A time that has become later is found out when it is there.
@@ -72,7 +85,7 @@ void BrokerImpl::RunTimers() {
     LaneActor* lane = timers_.begin()->second;
     StopTimer(lane);
     if (lane->next_deadline() <= now.mono) {
-      MarkDirty(lane);
+      AddDirty(lane);
     } else {
       StartTimer(lane);
     }

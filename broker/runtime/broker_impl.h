@@ -59,12 +59,14 @@ class BrokerImpl final : public Broker, public LaneEnv {
   void Drain(std::function<void()> done) override;
   void SetNow(const Now& at) override { now = at; }
   void RunBatch(const Now& now) override;
+  void EndBatch() override;
   MonoNanos next_deadline() const override;
   void Post(std::function<void()> f) override { inbox_.Push(std::move(f)); }
 
  private:
   // LaneEnv
   void MarkDirty(LaneActor* lane) override;
+  void AddDirty(LaneActor* lane);
   void Storing(LaneActor* lane) override { storing_.insert(lane); }
   void Committed(MonoNanos latency) override { health_.Committed(latency, now.mono); }
 
@@ -139,6 +141,9 @@ class BrokerImpl final : public Broker, public LaneEnv {
   std::vector<std::unique_ptr<LaneActor>> leaving_;
   // All whose records are on their way to the store, and some for which none is any more.
   absl::flat_hash_set<LaneActor*> storing_;
+  // The last one that had anything to do but for a timer, and since when it is the only one.
+  const LaneActor* active_ = nullptr;
+  MonoNanos alone_since_ = 0;
   std::vector<LaneActor*> dirty_;
   std::vector<LaneActor*> flushing_;
   std::set<std::pair<MonoNanos, LaneActor*>> timers_;  // one of each lane at most

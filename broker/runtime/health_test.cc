@@ -93,6 +93,32 @@ TEST(Health, AStoreThatDoesNotAnswerStopsGrants) {
   EXPECT_TRUE(publisher->Publish({"x"}));
 }
 
+// Where one queue is all that has anything to do, nobody else waits for the disk with it.
+TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
+  TestBroker broker;
+  ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());
+  // Of the same shard; nothing of it is on its way to the disk.
+  std::string name = "other";
+  while (&broker.Of(name) != &broker.Of("q")) name += "x";
+  ASSERT_TRUE(broker.CreateQueue(name, Small(pb::DURABILITY_MEMORY)).ok());
+  auto publisher = broker.Publisher("q");
+  auto other = broker.Publisher(name);
+  const auto publish = [&](TestPublisher& to) {
+    EXPECT_TRUE(to.Publish({"x"}));
+    broker.Settle();
+    return broker.store().may_wait();
+  };
+  EXPECT_FALSE(publish(*publisher));
+  broker.Advance(101);
+  EXPECT_TRUE(publish(*publisher)) << "alone for long enough";
+  publish(*other);
+  EXPECT_FALSE(publish(*publisher)) << "the other one may have more";
+  broker.Advance(50);
+  EXPECT_FALSE(publish(*publisher));
+  broker.Advance(51);
+  EXPECT_TRUE(publish(*publisher)) << "the other one has had nothing since";
+}
+
 // What spills goes to the store at a pace while another queue stores, too; its producer
 // hears why it has to wait, and all of it gets there.
 TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {

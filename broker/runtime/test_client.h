@@ -274,7 +274,10 @@ class TestBroker {
 
  private:
   void RunBatch() {
-    for (const auto& broker : brokers_) broker->RunBatch(now);
+    for (const auto& broker : brokers_) {
+      broker->RunBatch(now);
+      broker->EndBatch();
+    }
   }
 
   std::unique_ptr<storage::MemoryStore> store_;

@@ -224,6 +224,7 @@ void Shard::Run(runtime::Broker* broker) {
     RunTimers();
     broker_->RunBatch(now_);
     PumpDirty();
+    broker_->EndBatch();
     for (Periodic& periodic : periodic_) {
       if (now_.mono < periodic.due) continue;
       periodic.due = now_.mono + periodic.period;

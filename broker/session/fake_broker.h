@@ -66,6 +66,7 @@ class FakeBroker final : public runtime::Broker {
   void SetNow(const Now&) override {}
   void Drain(std::function<void()> done) override;
   void RunBatch(const Now& now) override;
+  void EndBatch() override {}
   MonoNanos next_deadline() const override { return INT64_MAX; }
   void Post(std::function<void()> f) override;
 

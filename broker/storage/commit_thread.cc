@@ -19,6 +19,12 @@ constexpr size_t kMaxOpsPerCycle = 8192;
 constexpr size_t kShareBytes = size_t{256} << 10;
 constexpr size_t kSyncedShareBytes = size_t{1} << 20;
 constexpr size_t kAloneBytes = size_t{1} << 20;
+// What a thread with something else to do commits by itself: what a write to the page
+// cache takes as long for as waking another thread. A sync only if the last one was
+// quick.
+constexpr size_t kLittleBytes = size_t{32} << 10;
+constexpr size_t kLittleOps = 16;
+constexpr MonoNanos kQuickSync = kNanosPerMilli;
 
 }  // namespace
 
@@ -113,13 +119,50 @@ bool CommitThread::Push(Op op) {
       const bool first = queue_.empty();
       queue_.push_back(std::move(op));
       lock.unlock();  // or the thread would wake up to wait for it
-      if (first) Wake();
+      if (first) WakeAfterRound();
       return true;
     }
   }
   if (op.type == OpType::kAppend) return false;
   op.result = Err::kUnavailable;
   Complete(op);
+  return true;
+}
+
+// Either this sees no round, or the end of the last one sees what this notes.
+void CommitThread::WakeAfterRound() {
+  unwoken_.store(true);
+  if (rounds_.load() == 0 && unwoken_.exchange(false)) Wake();
+}
+
+void CommitThread::EndRound(bool may_wait) {
+  rounds_.fetch_sub(1);
+  if (!unwoken_.load() || !unwoken_.exchange(false)) return;
+  if (!may_wait || !CycleHere()) Wake();
+}
+
+bool CommitThread::Little() const {
+  if (queue_.size() > kLittleOps || stopping_ || left_ || stalled_.load()) return false;
+  size_t bytes = 0;
+  bool sync = false;
+  for (const Op& op : queue_) {
+    if (op.type != OpType::kAppend && op.type != OpType::kTrim) return false;
+    bytes += op.charge;
+    sync = sync || (op.type == OpType::kAppend && op.level == Level::kFsync);
+  }
+  return bytes <= kLittleBytes &&
+         (!sync || last_sync_took_.load(std::memory_order_relaxed) < kQuickSync);
+}
+
+bool CommitThread::CycleHere() {
+  const std::unique_lock cycle(cycle_mu_, std::try_to_lock);
+  if (!cycle) return false;
+  {
+    const std::lock_guard lock(mu_);
+    if (!Little()) return false;
+    pending_.swap(queue_);
+  }
+  Cycle();
   return true;
 }
 
@@ -180,31 +223,29 @@ void CommitThread::Wake() {
 
 void CommitThread::Run() {
   NameThread("commit");
-  while (Take()) {
-    Cycle();
+  while (Wait()) {
+    {
+      const std::lock_guard cycle(cycle_mu_);
+      Take();
+      Cycle();
+    }
     AfterCycle();
   }
 }
 
-bool CommitThread::Take() {
-  const bool idle = pending_.empty();
+bool CommitThread::Wait() {
+  const bool idle = !roused_.load(std::memory_order_acquire);
   const MonoNanos idle_since = SteadyNanos();
-  while (idle && !roused_.load(std::memory_order_acquire) &&
+  while (!roused_.load(std::memory_order_acquire) &&
          SteadyNanos() - idle_since < idle_poll_.span()) {
     idle_poll_.Yield();
   }
   {
     std::unique_lock lock(mu_);
-    wake_.wait(lock, [&] { return !idle || !queue_.empty() || attention_ || stopping_; });
+    wake_.wait(lock, [&] { return left_ || !queue_.empty() || attention_ || stopping_; });
     roused_.store(false, std::memory_order_relaxed);
     attention_ = false;
-    if (idle) {
-      pending_.swap(queue_);
-    } else {
-      std::move(queue_.begin(), queue_.end(), std::back_inserter(pending_));
-      queue_.clear();
-    }
-    if (pending_.empty() && stopping_) {
+    if (stopping_ && !left_ && queue_.empty()) {
       ended_ = true;
       return false;
     }
@@ -214,6 +255,16 @@ bool CommitThread::Take() {
     idle_poll_.Waited(now - idle_since, now);
   }
   return true;
+}
+
+void CommitThread::Take() {
+  const std::lock_guard lock(mu_);
+  if (pending_.empty()) {
+    pending_.swap(queue_);
+  } else {
+    std::move(queue_.begin(), queue_.end(), std::back_inserter(pending_));
+    queue_.clear();
+  }
 }
 
 // A lane's operations stay in order: once one of them has to wait, so do all that
@@ -260,6 +311,11 @@ void CommitThread::Choose() {
   }
   std::move(served_.begin(), served_.end(), std::back_inserter(waiting_));
   pending_.swap(waiting_);
+  {
+    const std::lock_guard lock(mu_);
+    left_ = !pending_.empty();
+    if (left_) roused_.store(true, std::memory_order_relaxed);
+  }
   bytes_since_sweep_ += bytes;
 }
 
@@ -331,6 +387,7 @@ void CommitThread::Synced(MonoNanos began) {
   const MonoNanos now = SteadyNanos();
   syncs_.fetch_add(1, std::memory_order_relaxed);
   last_sync_nanos_.store(now, std::memory_order_relaxed);
+  last_sync_took_.store(now - began, std::memory_order_relaxed);
   const std::lock_guard lock(histograms_mu_);
   sync_seconds_.Add(static_cast<double>(now - began) / 1e9);
 }

@@ -1,6 +1,9 @@
-// The one thread that writes. It takes everything that is pending of all lanes,
-// makes it one RocksDB batch with one sync, completes it in order, and looks
-// again: commit when idle, batch when busy, no timer.
+// Writes. A cycle takes everything that is pending of all lanes, makes it one RocksDB
+// batch with one sync, and completes it in order. One thread runs cycles as long as
+// anything is pending: commit when idle, batch when busy, no timer.
+//
+// A little that is pending alone is committed by the thread that appended it, at the
+// end of its round: two threads that wake each other cost more than the write.
 //
 // Appends that ask for kProcess do not wait for the sync of their cycle, unless
 // an earlier entry of their lane does.
@@ -32,7 +35,7 @@ class CommitThread {
     size_t write_buffer_bytes = size_t{64} << 20;
     MonoNanos longest_poll = 0;  // before the thread sleeps; see IdlePoll
   };
-  // What the thread tells; all are called on it, and must not block.
+  // What a cycle tells; all are called by who runs it, and must not block.
   struct Hooks {
     // `sequence` is written, is durable. False: that could not be noted; promise no more.
     std::function<bool(uint64_t sequence)> on_written;
@@ -49,7 +52,7 @@ class CommitThread {
   // kUnavailable.
   void Stop();
 
-  // REQUIRES (of all five): the lane is loaded. `done` is called on the thread.
+  // REQUIRES (of all five): the lane is loaded. `done` is called by who runs the cycle.
   Err Append(const std::shared_ptr<Tenure>& tenure, const Record& record, Level level,
              Completion done);
   void Barrier(const std::shared_ptr<Tenure>& tenure, Completion done);
@@ -60,6 +63,11 @@ class CommitThread {
   void Sweep(Completion done);
   // Runs `f` on the thread; inline once it has ended.
   void Call(std::function<void()> f);
+  // See LogStore. Any number of threads.
+  void BeginRound() { rounds_.fetch_add(1); }
+  void EndRound(bool may_wait);
+  // RocksDB delays or stops writes, until called again.
+  void SetStalled(bool stalled) { stalled_.store(stalled); }
 
   size_t room() const;
   void OnDrain(std::function<void()> f);
@@ -94,9 +102,18 @@ class CommitThread {
   bool Push(Op op);
   // After something was put under mu_.
   void Wake();
+  // The same, or at the end of the round that is under way.
+  void WakeAfterRound();
   void Run();
   // Waits until something is pending. False: the end.
-  bool Take();
+  bool Wait();
+  // Adds what has been pushed to what is pending.
+  void Take();
+  // Whether a thread that has something else to do may run a cycle for what has been
+  // pushed. REQUIRES: mu_.
+  bool Little() const;
+  // The same for what is pending: one cycle, unless another one runs.
+  bool CycleHere();
   // Takes from what is pending what the next cycle writes: in order, but no more of a
   // lane than its share, so that nobody waits behind all that another one has.
   void Choose();
@@ -124,14 +141,16 @@ class CommitThread {
 
   std::atomic<size_t> pending_bytes_{0};
   std::atomic<DiskState> disk_{DiskState::kEnough};
-  std::atomic<bool> poisoned_{false};
+  std::atomic<bool> poisoned_{false}, stalled_{false};
   std::atomic<uint64_t> commits_{0}, syncs_{0}, appended_bytes_{0};
-  std::atomic<MonoNanos> last_sync_nanos_{0};
+  std::atomic<MonoNanos> last_sync_nanos_{0}, last_sync_took_{0};
   mutable std::mutex histograms_mu_;
   Histogram sync_seconds_{kSecondsBounds};  // guarded by histograms_mu_
   Histogram commit_records_{kCountBounds};  // guarded by histograms_mu_
 
-  std::atomic<bool> roused_{false};  // there is something under mu_, or there was
+  std::atomic<int> rounds_{0};
+  std::atomic<bool> unwoken_{false};  // something was pushed in a round, and the thread not woken
+  std::atomic<bool> roused_{false};   // there is something under mu_, or there was
   mutable std::mutex mu_;
   std::condition_variable wake_;
   std::vector<Op> queue_;                                         // guarded by mu_
@@ -140,9 +159,11 @@ class CommitThread {
   std::string poison_reason_;                                     // guarded by mu_
   bool attention_ = false;  // guarded by mu_; waiters or the poison need a look
   bool stopping_ = false;   // guarded by mu_
+  bool left_ = false;       // guarded by mu_; a cycle has left something in pending_
   bool ended_ = false;      // guarded by mu_; the thread takes nothing more
 
-  // The thread's own.
+  // Taken before mu_, if both. Whoever runs a cycle holds it; what follows is theirs.
+  std::mutex cycle_mu_;
   std::vector<Op> pending_;  // taken from queue_
   std::vector<Op> chosen_;   // of this cycle
   std::vector<Op> waiting_;  // for another one: of lanes that had nothing of this one,

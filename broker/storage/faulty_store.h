@@ -57,6 +57,8 @@ class FaultyStore final : public LogStore {
   void Read(LaneId lane, Position from, size_t max_bytes, ReadDone done) override;
   void Watch(std::function<void(LaneId, bool)> f) override { inner_->Watch(std::move(f)); }
   void Remove(LaneId lane, Completion done) override { inner_->Remove(lane, std::move(done)); }
+  void BeginRound() override { inner_->BeginRound(); }
+  void EndRound(bool may_wait) override { inner_->EndRound(may_wait); }
   StoreStats stats() const override { return inner_->stats(); }
   void OnPoisoned(std::function<void(std::string)> f) override;
 

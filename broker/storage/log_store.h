@@ -67,7 +67,7 @@ struct Entry {
 };
 
 // Called exactly once, in the order of the appends of its lane, never inside the
-// call that it completes, on a thread of the store. Must not block.
+// call that it completes, on a thread of the store or in EndRound. Must not block.
 using Completion = std::function<void(Err, Position)>;
 
 // The exclusive writer of one lane. Destroying it gives up the lane; completions
@@ -145,6 +145,13 @@ class LogStore {
 
   // Removes every entry of a lane for good. REQUIRES: no owner.
   virtual void Remove(LaneId lane, Completion done) = 0;
+
+  // Around all that a thread appends in one go: what is appended between the two may
+  // wait for EndRound. That may commit on the calling thread, and complete there what
+  // is pending of any lane, if `may_wait`: nobody but the lane that has appended would
+  // wait for the disk then. Rounds of several threads may overlap.
+  virtual void BeginRound() {}
+  virtual void EndRound(bool /*may_wait*/) {}
 
   virtual StoreStats stats() const = 0;
   // Called once, on a thread of the store, when the store failed for good

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "broker/storage/file_util.h"
 
@@ -38,6 +39,7 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     if (is_log_ && fs_.Fails(fs_.fail_sync_in_)) return IOStatus::IOError("injected");
+    if (is_log_) std::this_thread::sleep_for(fs_.sync_delay_.load());
     std::shared_lock at_work(fs_.copying_);
     const uint64_t upto = Written();
     // A test loses power only in a copy: the real sync is not needed.

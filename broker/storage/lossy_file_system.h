@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,6 +32,8 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   void FailLogSync(int nth) { fail_sync_in_ = nth; }
   void FailLogAppend(int nth) { fail_append_in_ = nth; }
   int failures() const { return failures_; }
+  // Each sync of a write-ahead log takes at least so long.
+  void DelayLogSyncs(std::chrono::nanoseconds delay) { sync_delay_ = delay; }
 
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
@@ -56,6 +59,7 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<int> fail_sync_in_{0};
   std::atomic<int> fail_append_in_{0};
   std::atomic<int> failures_{0};
+  std::atomic<std::chrono::nanoseconds> sync_delay_{};
 };
 
 }  // namespace spillway::storage

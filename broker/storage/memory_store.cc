@@ -259,6 +259,7 @@ Err MemoryStore::Append(const std::shared_ptr<Tenure>& tenure, const Record& rec
   const size_t bytes = record.body_bytes();
   if (bytes > options_.max_record_bytes) return Err::kTooLarge;
   const size_t charge = bytes + kOpOverheadBytes;
+  appended_ = true;
   MemoryChange change{.type = MemoryChange::Type::kEntry,
                       .lane = tenure->lane,
                       .entry = {.epoch = tenure->epoch,

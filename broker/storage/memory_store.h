@@ -51,6 +51,9 @@ class MemoryStore final : public LogStore {
   // Writes that a power failure may take.
   size_t unsynced() const;
 
+  // What EndRound was told after the last append.
+  bool may_wait() const { return may_wait_; }
+
   // From here on everything fails, as after a failed sync.
   void Poison(std::string why);
 
@@ -59,6 +62,9 @@ class MemoryStore final : public LogStore {
   void Read(LaneId lane, Position from, size_t max_bytes, ReadDone done) override;
   void Watch(std::function<void(LaneId, bool)> f) override;
   void Remove(LaneId lane, Completion done) override;
+  void EndRound(bool may_wait) override {
+    if (appended_.exchange(false)) may_wait_ = may_wait;
+  }
   StoreStats stats() const override;
   void OnPoisoned(std::function<void(std::string)> f) override;
 
@@ -105,6 +111,7 @@ class MemoryStore final : public LogStore {
   Random random_;
   StoreStats stats_;
   std::thread thread_;
+  std::atomic<bool> appended_{false}, may_wait_{false};
 };
 
 }  // namespace spillway::storage

@@ -139,7 +139,8 @@ class RocksDbStore::Core {
                                commits_->Poison("the MANIFEST could not be checked");
                              }
                            },
-                       .on_error = [this](std::string why) { commits_->Poison(std::move(why)); }});
+                       .on_error = [this](std::string why) { commits_->Poison(std::move(why)); },
+                       .on_stall = [this](bool stalled) { commits_->SetStalled(stalled); }});
     pool_ = std::make_unique<TaskPool>(std::max(1, options_.read_threads));
     // Files may have changed before anyone listened.
     if (!manifest_->Refresh() || (folder_->is_new() && !folder_->Seal())) {
@@ -331,6 +332,8 @@ void RocksDbStore::Read(LaneId lane, Position from, size_t max_bytes, ReadDone d
 }
 void RocksDbStore::Watch(std::function<void(LaneId, bool)>) {}
 void RocksDbStore::Remove(LaneId lane, Completion done) { core_->Remove(lane, std::move(done)); }
+void RocksDbStore::BeginRound() { core_->commits().BeginRound(); }
+void RocksDbStore::EndRound(bool may_wait) { core_->commits().EndRound(may_wait); }
 StoreStats RocksDbStore::stats() const { return core_->stats(); }
 void RocksDbStore::OnPoisoned(std::function<void(std::string)> f) {
   core_->commits().OnPoisoned(std::move(f));

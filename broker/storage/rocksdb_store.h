@@ -88,6 +88,8 @@ class RocksDbStore final : public LogStore {
   void Read(LaneId lane, Position from, size_t max_bytes, ReadDone done) override;
   void Watch(std::function<void(LaneId, bool)> f) override;
   void Remove(LaneId lane, Completion done) override;
+  void BeginRound() override;
+  void EndRound(bool may_wait) override;
   StoreStats stats() const override;
   void OnPoisoned(std::function<void(std::string)> f) override;
 
