@@ -208,7 +208,10 @@ void LaneActor::PumpLog() {
     }
     turn_at_ = 0;
     env_->Storing(this);
-    bytes_since_snapshot_ += batch->records.Cost().bytes + 64;
+    const uint64_t bytes = batch->records.Cost().bytes + 64;
+    bytes_since_snapshot_ += bytes;
+    ++entries_since_snapshot_;
+    env_->appended_bytes += bytes;
     core_.MarkStoring();
   }
 }
@@ -218,6 +221,7 @@ void LaneActor::OnDataStored(Err err, Position position, MonoNanos at) {
   if (!spilling()) env_->pace->Committed(this, env_->now.mono - at, env_->now.mono);
   MarkDirty();
   if (err != Err::kOk) return FailStore(err);
+  stored_end_ = position + 1;
   core_.Stored(position);
 }
 
@@ -278,16 +282,31 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
   log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), level, std::move(then));
 }
 
+bool LaneActor::SnapshotDue() const {
+  if (bytes_since_snapshot_ >= kSnapshotEveryBytes) return true;
+  if (bytes_since_snapshot_ < kTrimWorthBytes ||
+      env_->appended_bytes - appended_bytes_at_snapshot_ < kTrimEveryBytes) {
+    return false;
+  }
+  const Position free = core_.NeededPosition().value_or(stored_end_);
+  // Entries are about as large as those of late.
+  const uint64_t mean_bytes = bytes_since_snapshot_ / entries_since_snapshot_;
+  return Less(free, trimmed_) * mean_bytes >= kTrimWorthBytes;
+}
+
 void LaneActor::MaybeSnapshot() {
-  if (snapshotting_ || bytes_since_snapshot_ < kSnapshotEveryBytes || failure_) return;
+  if (snapshotting_ || failure_ || !SnapshotDue()) return;
   if (!core_.CanSnapshot()) return;  // the next batch can
   snapshotting_ = true;
   bytes_since_snapshot_ = 0;
+  entries_since_snapshot_ = 0;
+  appended_bytes_at_snapshot_ = env_->appended_bytes;
   const auto needed = core_.NeededPosition();
   AppendSnapshot([this, needed](Err err, Position position) {
     snapshotting_ = false;
     if (err != Err::kOk) return FailStore(err);
-    log_.Trim(needed ? std::min(*needed, position) : position);
+    trimmed_ = needed ? std::min(*needed, position) : position;
+    log_.Trim(trimmed_);
   });
 }
 

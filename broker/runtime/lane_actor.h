@@ -125,6 +125,7 @@ class LaneActor {
   void Reserve();
   void AdvanceHead(Offset head, queue::GoneReason reason);
   void SaveDirtyGroups(bool now_due);
+  bool SnapshotDue() const;
   void MaybeSnapshot();
   void AppendSnapshot(LaneLog::Then then);
   credit::Pressure MakePressure();
@@ -138,6 +139,11 @@ class LaneActor {
 
   // A snapshot after so much in the log bounds what a restart replays.
   static constexpr uint64_t kSnapshotEveryBytes = 64 << 20;
+  // Only a snapshot lets go of what is no longer needed. What is gone before RocksDB
+  // flushes it costs the log alone, so there is one whenever all lanes together have
+  // written a small part of its buffer, if it frees enough to be worth it.
+  static constexpr uint64_t kTrimEveryBytes = 4 << 20;
+  static constexpr uint64_t kTrimWorthBytes = 64 << 10;
 
   const LaneId id_;
   const std::string name_;
@@ -166,6 +172,10 @@ class LaneActor {
   MonoNanos turn_at_ = 0;
   bool waits_for_turn_ = false;
   uint64_t bytes_since_snapshot_ = 0;
+  uint64_t entries_since_snapshot_ = 0;
+  uint64_t appended_bytes_at_snapshot_ = 0;  // of LaneEnv
+  storage::Position stored_end_ = 0;         // after the last entry of records
+  storage::Position trimmed_ = 0;
   bool snapshotting_ = false;
   bool draining_ = false;
   bool out_of_time_ = false;

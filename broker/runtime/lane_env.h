@@ -31,6 +31,8 @@ struct LaneEnv {
   bool slow = false;
   // Whether records may be given to the store; control entries always may.
   bool store_takes_records = true;
+  // Of records, that all lanes have given the store.
+  uint64_t appended_bytes = 0;
   // The moment of the batch that is being run.
   Now now;
   // The lane has something to do in this batch.

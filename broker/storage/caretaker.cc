@@ -1,5 +1,6 @@
 #include "broker/storage/caretaker.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 
@@ -54,8 +55,27 @@ void Caretaker::Run() {
         trimmed_bytes_ = 0;
       }
     }
+    lanes = InFiles(lanes);
     if (!lanes.empty()) Reclaim(lanes);
   }
+}
+
+// What drained before its memtable was flushed has nothing in files.
+std::map<LaneId, Position> Caretaker::InFiles(const std::map<LaneId, Position>& lanes) {
+  uint64_t bytes = 0;
+  std::map<LaneId, Position> in_files;
+  for (const auto& [lane, upto] : lanes) {
+    const uint64_t of_lane = table_.FileBytesBelow(lane, upto);
+    bytes += of_lane;
+    if (of_lane > 0) in_files.emplace(lane, upto);
+  }
+  if (bytes >= options_.reclaim_bytes) return in_files;
+  std::lock_guard lock(mu_);
+  for (const auto& [lane, upto] : in_files) {
+    auto& known = trimmed_[lane];
+    known = std::max(known, upto);
+  }
+  return {};
 }
 
 void Caretaker::Reclaim(const std::map<LaneId, Position>& lanes) {

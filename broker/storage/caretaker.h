@@ -31,6 +31,9 @@ class Caretaker {
 
  private:
   void Run();
+  // Of what was trimmed, what lies in files; nothing as long as that is not enough to
+  // be worth a compaction: it is kept for the next time.
+  std::map<LaneId, Position> InFiles(const std::map<LaneId, Position>& lanes);
   void Reclaim(const std::map<LaneId, Position>& lanes);
 
   const Options options_;

@@ -198,20 +198,24 @@ rocksdb::Status EntryTable::ScanMeta(const std::string& prefix,
   return it->status();
 }
 
+uint64_t EntryTable::FileBytesBelow(LaneId lane, Position upto) const {
+  const EntryKey begin(lane, 0), end(lane, upto);
+  rocksdb::SizeApproximationOptions sizes;
+  sizes.include_files = true;
+  const rocksdb::Range range(AsSlice(begin.view()), AsSlice(end.view()));
+  uint64_t bytes = 0;
+  // Nothing is known of what cannot be looked at.
+  db_->GetApproximateSizes(sizes, data_, &range, 1, &bytes).PermitUncheckedError();
+  return bytes;
+}
+
 rocksdb::Status EntryTable::Reclaim(LaneId lane, Position upto) {
   const EntryKey begin(lane, 0), end(lane, upto);
   const rocksdb::Slice b = AsSlice(begin.view()), e = AsSlice(end.view());
   // What lies wholly in files of level 1 and below goes at once; the rest by a
   // compaction of just this range.
   rocksdb::Status s = rocksdb::DeleteFilesInRange(db_.get(), data_, &b, &e, false);
-  if (!s.ok()) return s;
-  // A lane that drained before its memtable was flushed has nothing there.
-  rocksdb::SizeApproximationOptions sizes;
-  sizes.include_files = true;
-  const rocksdb::Range range(b, e);
-  uint64_t bytes = 0;
-  s = db_->GetApproximateSizes(sizes, data_, &range, 1, &bytes);
-  if (!s.ok() || bytes < kReclaimAtLeastBytes) return s;
+  if (!s.ok() || FileBytesBelow(lane, upto) < kReclaimAtLeastBytes) return s;
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.allow_write_stall = false;
