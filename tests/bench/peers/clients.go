@@ -43,7 +43,9 @@ func clientsOf(s System) []*client {
 			&client{"rust", "spillway (Rust)", programLoads, spillwayRust, installSpillwayRust})
 	case "kafka":
 		out = append(out, &client{"cpp", "kafka (librdkafka)", programLoads, librdkafkaLoads, installLibrdkafka})
-	case "relay", "relay-100":
+	case "relay":
+		own.workloads = []string{"e2e", "single"}
+	case "relay-100":
 		own.workloads = []string{"e2e"}
 	case "redis":
 		own.workloads = without(driverLoads, "replay-cold")

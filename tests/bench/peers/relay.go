@@ -83,9 +83,6 @@ type noMessages struct{}
 func (noMessages) Create(context.Context, topic) error { return nil }
 func (noMessages) Delete(context.Context, topic) error { return nil }
 func (noMessages) Window(topic) int                    { return 1 }
-func (noMessages) Publisher(context.Context, topic, *acks) (Publisher, error) {
-	return nil, errors.ErrUnsupported
-}
 func (noMessages) Consume(context.Context, topic, string, func([]byte)) error {
 	return errors.ErrUnsupported
 }
@@ -103,14 +100,7 @@ func (s *relayServer) Flow(ctx context.Context, t *trial) (measured, error) {
 	if err != nil {
 		return measured{}, err
 	}
-	out, err := s.stream(ctx, "/relay/Consume")
-	if err == nil {
-		_, err = out.Header() // before it has come, the relay drops what is sent
-	}
-	if err != nil {
-		return measured{}, err
-	}
-	in, err := s.stream(ctx, "/relay/Publish")
+	in, out, err := s.streams(ctx)
 	if err != nil {
 		return measured{}, err
 	}
@@ -144,6 +134,52 @@ func (s *relayServer) Flow(ctx context.Context, t *trial) (measured, error) {
 		return got, err
 	}
 	return got, <-receiving
+}
+
+// Publisher sends one record at a time and waits until it comes out again.
+func (s *relayServer) Publisher(ctx context.Context, t topic, _ *acks) (Publisher, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	frame, _, err := relayFrame(t.size, 1)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	in, out, err := s.streams(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &relayPublisher{in, out, frame, cancel}, nil
+}
+
+type relayPublisher struct {
+	in, out grpc.ClientStream
+	frame   []byte
+	cancel  context.CancelFunc
+}
+
+func (p *relayPublisher) Publish(context.Context, []byte) error { return errors.ErrUnsupported }
+func (p *relayPublisher) Push(context.Context) error            { return errors.ErrUnsupported }
+func (p *relayPublisher) Close()                                { p.cancel() }
+
+// One leaves the payload: another of its size was encoded once.
+func (p *relayPublisher) One(context.Context, []byte) error {
+	if err := p.in.SendMsg(&mem.BufferSlice{mem.SliceBuffer(p.frame)}); err != nil {
+		return err
+	}
+	return receiveFrame(p.out, len(p.frame))
+}
+
+// streams in and out, ready for frames.
+func (s *relayServer) streams(ctx context.Context) (in, out grpc.ClientStream, err error) {
+	if out, err = s.stream(ctx, "/relay/Consume"); err != nil {
+		return nil, nil, err
+	}
+	if _, err = out.Header(); err != nil { // before it has come, the relay drops what is sent
+		return nil, nil, err
+	}
+	in, err = s.stream(ctx, "/relay/Publish")
+	return in, out, err
 }
 
 // stream has a connection of its own, which ends with ctx. The options are those of
@@ -196,15 +232,22 @@ func sendFrames(s grpc.ClientStream, frame []byte, stop *atomic.Bool) (sent int6
 // trial's, or a part.
 func receiveFrames(s grpc.ClientStream, length int, acks *acks) error {
 	for {
-		var got int
-		if err := s.RecvMsg(&got); err != nil {
+		if err := receiveFrame(s, length); err != nil {
 			return ended(err)
-		}
-		if got != length {
-			return fmt.Errorf("a frame of %d bytes came instead of %d", got, length)
 		}
 		acks.done(1)
 	}
+}
+
+func receiveFrame(s grpc.ClientStream, length int) error {
+	var got int
+	if err := s.RecvMsg(&got); err != nil {
+		return err
+	}
+	if got != length {
+		return fmt.Errorf("a frame of %d bytes came instead of %d", got, length)
+	}
+	return nil
 }
 
 // ended is no error where a stream ends as it should.

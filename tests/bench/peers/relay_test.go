@@ -75,29 +75,46 @@ func fakeRelay(t *testing.T, pass func(frame []byte) [][]byte) *relayServer {
 		child: &child{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}}}
 }
 
-func relayed(t *testing.T, s *relayServer) (measured, error) {
+func relayed(t *testing.T, s *relayServer, load string) (measured, error) {
 	t.Helper()
-	return newTrial(s, options{load: "e2e", warmup: 10 * time.Millisecond, seconds: 50 * time.Millisecond}, 100).run(t.Context())
+	return newTrial(s, options{load: load, warmup: 10 * time.Millisecond, seconds: 50 * time.Millisecond}, 100).run(t.Context())
 }
 
 func TestRelayedFramesAreCounted(t *testing.T) {
 	s := fakeRelay(t, func(frame []byte) [][]byte { return [][]byte{bytes.Clone(frame)} })
 	for range 2 { // trials follow each other on one server
-		got, err := relayed(t, s)
+		got, err := relayed(t, s, "e2e")
 		if err != nil || got.Records == 0 || int(got.Records)%100 != 0 || got.Seconds < 0.05 {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
 }
 
+func TestRelayedOneAtATime(t *testing.T) {
+	lone := true
+	s := fakeRelay(t, func(frame []byte) [][]byte {
+		var m pb.PublishRequest
+		lone = lone && proto.Unmarshal(frame, &m) == nil && len(m.GetPublish().GetRecords()) == 1
+		return [][]byte{bytes.Clone(frame)}
+	})
+	got, err := relayed(t, s, "single")
+	if err != nil || got.Records == 0 || got.Seconds < 0.05 || !lone {
+		t.Errorf("%+v, %v, one record in each frame: %v", got, err, lone)
+	}
+}
+
 func TestRelayedWrongsAreRefused(t *testing.T) {
 	s := fakeRelay(t, func(frame []byte) [][]byte { return [][]byte{bytes.Clone(frame[1:])} })
-	if _, err := relayed(t, s); err == nil || !strings.Contains(err.Error(), "bytes came instead of") {
-		t.Errorf("%v", err)
+	for _, load := range []string{"e2e", "single"} {
+		if _, err := relayed(t, s, load); err == nil || !strings.Contains(err.Error(), "bytes came instead of") {
+			t.Errorf("%s: %v", load, err)
+		}
 	}
 	s.address = "127.0.0.1:1"
-	if _, err := relayed(t, s); err == nil {
-		t.Error("nobody answered, which went unseen")
+	for _, load := range []string{"e2e", "single"} {
+		if _, err := relayed(t, s, load); err == nil {
+			t.Errorf("%s: nobody answered, which went unseen", load)
+		}
 	}
 }
 
