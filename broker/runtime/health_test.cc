@@ -1,4 +1,6 @@
 // What the store's state and a drain do to producers.
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@ namespace spillway::runtime {
 namespace {
 
 using testing::TestBroker;
+using testing::TestConsumer;
 using testing::TestPublisher;
 
 pb::QueueTuning Small(pb::Durability durability = pb::DURABILITY_PERSISTED) {
@@ -91,6 +94,43 @@ TEST(Health, AStoreThatDoesNotAnswerStopsGrants) {
   broker.Advance(200);
   EXPECT_EQ(publisher->confirmed(), publisher->next_sequence - 1);
   EXPECT_TRUE(publisher->Publish({"x"}));
+}
+
+// What drains is let go of long before a memtable is full, also where each of several
+// queues has only a part of it; what is still needed is not.
+TEST(Health, WhatDrainsIsTrimmedSoon) {
+  TestBroker broker;
+  std::vector<std::string> names;
+  for (int i = 0; names.size() < 4; ++i) {
+    std::string name = "q" + std::to_string(i);
+    if (&broker.Of(name) == &broker.Shard(0)) names.push_back(name);  // they count together
+  }
+  auto tuning = Small();
+  tuning.set_window_bytes(64 << 20);
+  const std::string record(256 << 10, 'x');
+  std::vector<std::unique_ptr<TestPublisher>> publishers;
+  std::vector<std::unique_ptr<TestConsumer>> members;
+  for (const std::string& name : names) {
+    ASSERT_TRUE(broker.CreateQueue(name, tuning).ok());
+    publishers.push_back(broker.Publisher(name));
+    members.push_back(broker.Member(name, "g"));
+  }
+  uint64_t most = 0;
+  const auto publish = [&](int rounds, bool settle) {
+    for (int i = 0; i < rounds; ++i) {
+      for (size_t q = 0; q < names.size(); ++q) {
+        ASSERT_TRUE(publishers[q]->Publish({record}));
+        broker.Settle();
+        if (settle) members[q]->AckAll();
+      }
+      broker.Settle();
+      most = std::max(most, broker.store().stats().live_bytes);
+    }
+  };
+  publish(30, true);  // 30 MiB in all, 7.5 of each
+  EXPECT_LT(most, uint64_t{10} << 20);
+  publish(10, false);
+  EXPECT_GE(broker.store().stats().live_bytes, 10 * names.size() * record.size());
 }
 
 // Where one queue is all that has anything to do, nobody else waits for the disk with it.

@@ -54,8 +54,8 @@ var tiers = []tier{
 
 // times are how long steps measure, in seconds, and how much is kept.
 type times struct {
-	warmup, rate, publish, latency, rocks, machine float64
-	replayBytes, spillBytes                        int
+	warmup, rate, publish, latency, rocks, machine, log float64
+	replayBytes, spillBytes                             int
 }
 
 type bench struct {
@@ -68,10 +68,10 @@ type bench struct {
 
 func newBench(quick bool) (*bench, error) {
 	b := &bench{bin: os.Getenv("SPILLWAY_BENCH_BIN"), broker: os.Getenv("SPILLWAYD"), times: times{
-		warmup: 0.3, rate: 1, publish: 0.8, latency: 3, rocks: 0.5, machine: 0.5,
+		warmup: 0.3, rate: 1, publish: 0.8, latency: 3, rocks: 0.5, machine: 0.5, log: 3,
 		replayBytes: 256 << 20, spillBytes: 2<<30 + 64<<20}}
 	if quick {
-		b.times = times{warmup: 0.2, rate: 0.5, publish: 0.4, latency: 1.5, rocks: 0.2, machine: 0.3,
+		b.times = times{warmup: 0.2, rate: 0.5, publish: 0.4, latency: 1.5, rocks: 0.2, machine: 0.3, log: 2,
 			replayBytes: 128 << 20, spillBytes: 512<<20 + 64<<20}
 	}
 	if b.bin == "" {

@@ -41,8 +41,12 @@ const (
 	rocksDrained = "RocksDB, drained"
 	rocksScan    = "RocksDB, scan"
 	fdatasync    = "fdatasync"
+	logKept      = "synced log, kept"
+	logRemoved   = "synced log, removed"
 	diskWrite    = "disk, sequential"
 	memoryCopy   = "memcpy"
+
+	logRate = "150 MB/s"
 
 	walOnly   = "WAL"
 	walSynced = "WAL synced"
@@ -82,6 +86,11 @@ func limitSpecs() []spec {
 	add(fdatasync, "", "4 KiB", timesPerSecond)
 	for _, q := range quantiles {
 		add(fdatasync+" "+q, "", "4 KiB", micros)
+	}
+	for _, name := range []string{logKept, logRemoved} {
+		for _, q := range quantiles {
+			add(name+" "+q, "", logRate, micros)
+		}
 	}
 	add(diskWrite, "", "1 MiB", bytesPerSecond)
 	add(memoryCopy, "", "64 MiB", bytesPerSecond)
@@ -181,16 +190,18 @@ func (b *bench) rocksStep(name, mode, tier string, s shape) step {
 }
 
 func (b *bench) machineStep() step {
-	return step{name: "disk and memory", seconds: 3*b.times.machine + 1,
+	return step{name: "disk and memory", seconds: 3*b.times.machine + 2*b.times.log + 1,
 		run: func(ctx context.Context) (map[key]sample, error) {
-			ask := func(what string) (result, error) {
-				return call(ctx, b.binary("limits/raw_machine"), what, "--folder", b.folder,
-					"--seconds", seconds(b.times.machine))
+			ask := func(during float64, what ...string) (result, error) {
+				return call(ctx, b.binary("limits/raw_machine"), append(what, "--folder", b.folder,
+					"--seconds", seconds(during))...)
 			}
-			sync, err1 := ask("fdatasync")
-			write, err2 := ask("write")
-			copied, err3 := ask("memcpy")
-			if err := errors.Join(err1, err2, err3); err != nil {
+			sync, err1 := ask(b.times.machine, "fdatasync")
+			kept, err2 := ask(b.times.log, "log")
+			removed, err3 := ask(b.times.log, "log", "--remove")
+			write, err4 := ask(b.times.machine, "write")
+			copied, err5 := ask(b.times.machine, "memcpy")
+			if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 				return nil, err
 			}
 			out := map[key]sample{
@@ -200,6 +211,8 @@ func (b *bench) machineStep() step {
 			}
 			for _, q := range quantiles {
 				out[limitKey(fdatasync+" "+q, "", "4 KiB")] = sample{value: sync.quantile(q)}
+				out[limitKey(logKept+" "+q, "", logRate)] = sample{value: kept.quantile(q)}
+				out[limitKey(logRemoved+" "+q, "", logRate)] = sample{value: removed.quantile(q)}
 			}
 			return out, nil
 		}}

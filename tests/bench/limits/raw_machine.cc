@@ -1,14 +1,21 @@
 // What the machine does by itself.
 //
 //   raw_machine fdatasync --folder F  4 KiB appended and flushed, one after another
-//   raw_machine write --folder F     1 MiB writes in sequence, flushed at the end
+//   raw_machine log --folder F        what comes at 150 MB/s, appended and flushed; how
+//                                     late it is. With --remove, all but the last logs
+//                                     are deleted meanwhile, as a store must.
+//   raw_machine write --folder F      1 MiB writes in sequence, flushed at the end
 //   raw_machine memcpy                64 MiB, too much for any cache
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <deque>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "clients/cpp/bench/load.h"
@@ -18,10 +25,16 @@ namespace spillway::bench {
 namespace {
 
 constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
+// About half of what Spillway carries at SYNCED on two cores, in records of 1 KiB.
+constexpr uint64_t kLogBytesPerMs = 150'000;
+// As the broker's log: a file for each memtable, of which few are kept.
+constexpr uint64_t kLogFileBytes = uint64_t{64} << 20;
+constexpr size_t kLogFiles = 3;
 
 class File {
  public:
-  explicit File(const std::string& folder) : path_(folder + "/raw") {
+  explicit File(const std::string& folder, const std::string& name = "raw")
+      : path_(folder + "/" + name) {
     fd_ = open(path_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
   }
   ~File() {
@@ -59,6 +72,42 @@ int Fdatasync(const std::string& folder, double seconds) {
   return PrintResult(result);
 }
 
+int Log(const std::string& folder, double seconds, bool remove) {
+  const std::string block = HalfRandom(kLogBytesPerMs, 1);
+  Histogram latency;
+  std::deque<File> files;
+  uint64_t bytes = kLogFileBytes;  // of the last one
+  const auto begin = std::chrono::steady_clock::now();
+  const auto at = [&](uint64_t ms) { return begin + std::chrono::milliseconds(ms); };
+  const auto total = static_cast<uint64_t>(seconds * 1e3);
+  for (uint64_t done = 0; done < total;) {
+    std::this_thread::sleep_until(at(done));
+    if (bytes >= kLogFileBytes) {
+      files.emplace_back(folder, "log-" + std::to_string(done));
+      bytes = 0;
+      if (remove && files.size() > kLogFiles) files.pop_front();
+    }
+    // All that has come by now shares a flush.
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    const auto come = static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(waited).count());
+    uint64_t next = done;
+    do {
+      if (!files.back().Append(block)) return Fail("cannot write in " + folder);
+      bytes += block.size();
+    } while (++next <= std::min(come, total - 1) && bytes < kLogFileBytes);
+    if (!files.back().Sync()) return Fail("cannot write in " + folder);
+    const auto end = std::chrono::steady_clock::now();
+    for (; done < next; ++done) {
+      latency.Add(static_cast<uint64_t>(std::chrono::nanoseconds(end - at(done)).count()));
+    }
+  }
+  nlohmann::json result = QuantilesJson(latency);
+  result["count"] = latency.count();
+  result["seconds"] = seconds;
+  return PrintResult(result);
+}
+
 int Write(const std::string& folder, double seconds) {
   const File file(folder);
   const std::string block = HalfRandom(1 << 20, 1);
@@ -92,12 +141,17 @@ int main(int argc, char** argv) {
   std::string what;
   std::string folder = ".";
   double seconds = 1;
+  bool remove = false;
   CLI::App app{"What the machine does by itself"};
-  app.add_option("WHAT", what)->required()->check(CLI::IsMember({"fdatasync", "write", "memcpy"}));
+  app.add_option("WHAT", what)
+      ->required()
+      ->check(CLI::IsMember({"fdatasync", "log", "write", "memcpy"}));
   app.add_option("--folder", folder, "On the disk that is asked");
   app.add_option("--seconds", seconds);
+  app.add_flag("--remove", remove, "Logs that are full, while others are written");
   CLI11_PARSE(app, argc, argv);
   if (what == "fdatasync") return spillway::bench::Fdatasync(folder, seconds);
+  if (what == "log") return spillway::bench::Log(folder, seconds, remove);
   if (what == "write") return spillway::bench::Write(folder, seconds);
   return spillway::bench::Memcpy(seconds);
 }
