@@ -63,7 +63,15 @@ void BrokerImpl::RunBatch(const Now& at) {
   });
 }
 
-void BrokerImpl::EndBatch() { store->EndRound(now.mono - alone_since_ > kAlone); }
+void BrokerImpl::Storing(LaneActor* lane) {
+  storing_.insert(lane);
+  awaited_ = awaited_ || lane->core().tuning().durability != Durability::kMemory;
+}
+
+// What nobody waits for, as cursors, is better written by a thread of the store.
+void BrokerImpl::EndBatch() {
+  store->EndRound(std::exchange(awaited_, false) && now.mono - alone_since_ > kAlone);
+}
 
 // What a lane waits for changes in its flush only: whatever else touches it marks it
 // dirty. A time that has become later is found out when it is there.

@@ -67,7 +67,7 @@ class BrokerImpl final : public Broker, public LaneEnv {
   // LaneEnv
   void MarkDirty(LaneActor* lane) override;
   void AddDirty(LaneActor* lane);
-  void Storing(LaneActor* lane) override { storing_.insert(lane); }
+  void Storing(LaneActor* lane) override;
   void Committed(MonoNanos latency) override { health_.Committed(latency, now.mono); }
 
   bool draining() const { return !drain_.grants(); }
@@ -144,6 +144,8 @@ class BrokerImpl final : public Broker, public LaneEnv {
   // The last one that had anything to do but for a timer, and since when it is the only one.
   const LaneActor* active_ = nullptr;
   MonoNanos alone_since_ = 0;
+  // This batch has given the store records whose producers wait for it.
+  bool awaited_ = false;
   std::vector<LaneActor*> dirty_;
   std::vector<LaneActor*> flushing_;
   std::set<std::pair<MonoNanos, LaneActor*>> timers_;  // one of each lane at most

@@ -157,6 +157,12 @@ TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
   EXPECT_FALSE(publish(*publisher));
   broker.Advance(51);
   EXPECT_TRUE(publish(*publisher)) << "the other one has had nothing since";
+  auto member = broker.Member("q", "g");
+  broker.Advance(101);
+  ASSERT_TRUE(publish(*publisher));
+  member->AckAll();
+  broker.Advance(50);
+  EXPECT_FALSE(broker.store().may_wait()) << "a cursor that is saved, for which nobody waits";
 }
 
 // What spills goes to the store at a pace while another queue stores, too; its producer
