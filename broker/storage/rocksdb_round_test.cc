@@ -130,6 +130,7 @@ TEST(RocksDbRounds, NothingIsLeftBehindWhereRoundsOverlap) {
   std::vector<Lane> lanes(kThreads);
   for (uint32_t i = 0; i < kThreads; ++i) lanes[i].held = drive.Acquire({i, 0});
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (Lane& lane : lanes) {
     threads.emplace_back([&h, &lane] {
       for (int round = 0; round < kRounds; ++round) {
