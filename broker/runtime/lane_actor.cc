@@ -284,14 +284,14 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
 
 bool LaneActor::SnapshotDue() const {
   if (bytes_since_snapshot_ >= kSnapshotEveryBytes) return true;
-  if (bytes_since_snapshot_ < kTrimWorthBytes ||
-      env_->appended_bytes - appended_bytes_at_snapshot_ < kTrimEveryBytes) {
-    return false;
-  }
+  const uint64_t by_all = env_->appended_bytes - appended_bytes_at_snapshot_;
+  const bool soon = bytes_since_snapshot_ >= by_all / kTrimSoonPart;
+  const uint64_t worth = soon ? kTrimWorthBytes : kTrimLateWorthBytes;
+  if (bytes_since_snapshot_ < worth || by_all < kTrimEveryBytes) return false;
   const Position free = core_.NeededPosition().value_or(stored_end_);
   // Entries are about as large as those of late.
   const uint64_t mean_bytes = bytes_since_snapshot_ / entries_since_snapshot_;
-  return Less(free, trimmed_) * mean_bytes >= kTrimWorthBytes;
+  return Less(free, trimmed_) * mean_bytes >= worth;
 }
 
 void LaneActor::MaybeSnapshot() {

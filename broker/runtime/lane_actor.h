@@ -141,9 +141,12 @@ class LaneActor {
   static constexpr uint64_t kSnapshotEveryBytes = 64 << 20;
   // Only a snapshot lets go of what is no longer needed. What is gone before RocksDB
   // flushes it costs the log alone, so there is one whenever all lanes together have
-  // written a small part of its buffer, if it frees enough to be worth it.
+  // written a small part of its buffer, if it frees enough to be worth it. A lane that
+  // has written less than this part of that comes too late anyway, and waits for more.
   static constexpr uint64_t kTrimEveryBytes = 4 << 20;
   static constexpr uint64_t kTrimWorthBytes = 64 << 10;
+  static constexpr uint64_t kTrimLateWorthBytes = 1 << 20;
+  static constexpr uint64_t kTrimSoonPart = 256;
 
   const LaneId id_;
   const std::string name_;
