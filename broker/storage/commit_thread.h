@@ -109,10 +109,10 @@ class CommitThread {
   bool Wait();
   // Adds what has been pushed to what is pending.
   void Take();
-  // Whether a thread that has something else to do may run a cycle for what has been
-  // pushed. REQUIRES: mu_.
+  // Whether what has been pushed is so little that a thread with something else to do may
+  // run the cycle for it. REQUIRES: mu_.
   bool Little() const;
-  // The same for what is pending: one cycle, unless another one runs.
+  // Runs that cycle on this thread. False: it was not little, or another one is running.
   bool CycleHere();
   // Takes from what is pending what the next cycle writes: in order, but no more of a
   // lane than its share, so that nobody waits behind all that another one has.

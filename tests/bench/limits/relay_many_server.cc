@@ -15,7 +15,6 @@
 
 #include <CLI/CLI.hpp>
 #include <deque>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -23,6 +22,7 @@
 #include <vector>
 
 #include "tests/bench/limits/rounds.h"
+#include "tests/bench/limits/start_relay.h"
 
 namespace spillway::bench {
 namespace {
@@ -154,19 +154,9 @@ class Stream {
 
 int Serve() {
   Relay relay;
-  int port = 0;
-  grpc::ServerBuilder builder;
-  builder.SetMaxReceiveMessageSize(-1);
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterAsyncGenericService(&relay.service);
-  relay.events = builder.AddCompletionQueue();
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    std::cerr << "cannot listen\n";
-    return 1;
-  }
-  std::cout << port << std::endl;  // whoever started it reads this line
-  new Stream(&relay);              // NOLINT: waits for the first call
+  const std::unique_ptr<grpc::Server> server = StartRelay(&relay.service, &relay.events);
+  if (server == nullptr) return 1;
+  new Stream(&relay);  // NOLINT: waits for the first call
   const auto handle = [](void* tag, bool ok) {
     const auto* t = static_cast<Stream::Tag*>(tag);
     t->stream->Complete(*t, ok);

@@ -11,11 +11,10 @@
 
 #include <CLI/CLI.hpp>
 #include <deque>
-#include <fstream>
-#include <functional>
-#include <iostream>
 #include <memory>
 #include <string>
+
+#include "tests/bench/limits/start_relay.h"
 
 namespace spillway::bench {
 namespace {
@@ -165,19 +164,9 @@ class Stream {
 
 int Serve() {
   Relay relay;
-  int port = 0;
-  grpc::ServerBuilder builder;
-  builder.SetMaxReceiveMessageSize(-1);
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterAsyncGenericService(&relay.service);
-  relay.queue = builder.AddCompletionQueue();
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    std::cerr << "cannot listen\n";
-    return 1;
-  }
-  std::cout << port << std::endl;  // whoever started it reads this line
-  new Stream(&relay);              // NOLINT: deletes itself
+  const std::unique_ptr<grpc::Server> server = StartRelay(&relay.service, &relay.queue);
+  if (server == nullptr) return 1;
+  new Stream(&relay);  // NOLINT: deletes itself
   void* tag = nullptr;
   bool ok = false;
   // Runs until it is killed.
