@@ -26,6 +26,7 @@ struct Batch {
   UnixMillis appended_at = 0;
   // Body bytes of all records appended to the lane before this batch.
   uint64_t bytes_before = 0;
+  LogPosition position = 0;  // in the store, once it is there
   wire::Records records;
   Origin origin;
 

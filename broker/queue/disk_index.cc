@@ -41,6 +41,11 @@ std::optional<DiskIndex::Mark> DiskIndex::FloorTime(UnixMillis time) const {
   return FloorBy(marks_, time == 0 ? 0 : time - 1, [](const Mark& m) { return m.appended_at; });
 }
 
+void DiskIndex::StartAt(const Mark& mark) {
+  while (!marks_.empty() && marks_.front().first <= mark.first) marks_.pop_front();
+  marks_.push_front(mark);
+}
+
 void DiskIndex::TrimBelow(Offset head) {
   while (marks_.size() > 1 && marks_[1].first <= head) marks_.pop_front();
 }

@@ -37,6 +37,9 @@ class DiskIndex {
   std::optional<Mark> FloorTime(UnixMillis time) const;
   // Forgets marks that no offset at or above `head` needs.
   void TrimBelow(Offset head);
+  // Nothing before `mark` is needed any more; entries from its position on are its
+  // batch or what comes after.
+  void StartAt(const Mark& mark);
   // Nothing on disk is needed any more.
   void Clear() { marks_.clear(); }
   // The next mark must be kept whatever the distance (a hole lies before it).

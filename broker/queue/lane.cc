@@ -43,7 +43,8 @@ const Batch* Lane::NextToStore(const Credit& keep) const {
 }
 
 Offset Lane::Stored(LogPosition position) {
-  const Batch& batch = window_.MarkStored();
+  const Batch& batch = window_.MarkStored(position);
+  stored_position_ = position;
   Index({batch.first, position, batch.appended_at, batch.bytes_before});
   if (tuning_.durability == Durability::kMemory) {
     spilled_ += {batch.records.count(), batch.records.Cost().bytes};
@@ -306,6 +307,22 @@ std::vector<GroupGap> Lane::AdvanceHead(Offset head, GoneReason reason) {
     window_.EvictFront();
   }
   return gaps;
+}
+
+void Lane::MarkHead() {
+  if (index_.marks().empty()) return;
+  const Batch* batch = window_.Find(head_);
+  LogPosition position = 0;
+  if (batch != nullptr && batch->end() <= window_.stored_end()) {
+    position = batch->position;
+  } else if (head_ >= window_.stored_end() && stored_position_ > 0 &&
+             window_.storing_end() > window_.stored_end()) {
+    // The first one on its way will be somewhere behind all that is stored.
+    batch = window_.Find(window_.stored_end());
+    position = stored_position_ + 1;
+  }
+  if (position == 0) return;
+  index_.StartAt({batch->first, position, batch->appended_at, batch->bytes_before});
 }
 
 std::optional<LogPosition> Lane::NeededPosition() const {

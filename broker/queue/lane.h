@@ -113,6 +113,9 @@ class Lane {
   // Removes everything below `head` (never past the visible end), tells groups.
   std::vector<GroupGap> AdvanceHead(Offset head, GoneReason reason);
   GoneReason gone_reason() const { return gone_reason_; }
+  // Notes where the head is in the store, as far as memory knows it, so that
+  // NeededPosition() is exact, not up to a MiB before it.
+  void MarkHead();
   // The store's position below which no records are needed; none if no records in
   // the store are. Taken together with state(): once that is durable, the log can be
   // trimmed to here, or to the state's own entry.
@@ -174,6 +177,7 @@ class Lane {
   Offset promised_end_ = 0;
   ResidentWindow window_;
   DiskIndex index_;
+  LogPosition stored_position_ = 0;  // of the last batch stored; 0: none yet
   // Offsets that were only in memory when a broker ended.
   RangeSet lost_;
   std::map<std::string, std::unique_ptr<Group>> groups_;

@@ -111,6 +111,8 @@ TEST_F(LaneTest, WhatIsOnItsWayIsNotTrimmed) {
   lane_.MarkStoring();
   lane_.AdvanceHead(lane_.SettledHead(), GoneReason::kRetention);
   EXPECT_EQ(lane_.NeededPosition(), 100u) << "the one on its way comes after it";
+  lane_.MarkHead();
+  EXPECT_EQ(lane_.NeededPosition(), 101u) << "and after all that is stored";
   EXPECT_TRUE(lane_.CanSnapshot());
   lane_.Stored(200);
   EXPECT_EQ(lane_.NeededPosition(), 200u);
@@ -118,6 +120,52 @@ TEST_F(LaneTest, WhatIsOnItsWayIsNotTrimmed) {
   lane_.AdvanceHead(lane_.SettledHead(), GoneReason::kRetention);
   EXPECT_FALSE(lane_.NeededPosition());
   EXPECT_TRUE(lane_.index().marks().empty()) << "they may lead to trimmed entries";
+}
+
+TEST_F(LaneTest, WhatIsNeededIsKnownToTheBatch) {
+  Group* group = lane_.AddGroup("g", GroupMode::kShared, 0);
+  for (int i = 0; i < 4; ++i) Publish(2);
+  Store();
+  ASSERT_EQ(lane_.index().marks().size(), 1u) << "the index is sparse";
+  Once(group, kAnn, {5, 100});
+  Ack(group, {0, 5}, kAnn);
+  lane_.AdvanceHead(lane_.SettledHead(), GoneReason::kRetention);
+  lane_.MarkHead();
+  EXPECT_EQ(lane_.NeededPosition(), 102u) << "offset 5 is in the third batch";
+
+  const Lane::State state = lane_.state();
+  const Group::State group_state = group->state();
+  Lane restarted(lane_.tuning());
+  restarted.Restore(state);
+  restarted.AddGroup("g", GroupMode::kShared, 0)->Restore(group_state);
+  restarted.FinishReplay(0);
+  EXPECT_EQ(restarted.NeededPosition(), 102u);
+  restarted.MarkHead();
+  EXPECT_EQ(restarted.NeededPosition(), 102u) << "what is not in memory stays as it was";
+  lane_ = std::move(restarted);
+  EXPECT_EQ(Drain(lane_.FindGroup("g"), kAnn), UpTo(5, 8));
+}
+
+TEST_F(LaneTest, WhatIsOnItsWayIsFoundAfterARestart) {
+  Group* group = lane_.AddGroup("g", GroupMode::kShared, 0);
+  Publish(2);
+  Store();
+  Drain(group, kAnn);
+  Publish(2);
+  disk_.push_back(*lane_.NextToStore({}));
+  lane_.MarkStoring();
+  lane_.AdvanceHead(lane_.SettledHead(), GoneReason::kRetention);
+  lane_.MarkHead();
+  const Lane::State state = lane_.state();
+  const Group::State group_state = group->state();
+
+  Lane restarted(lane_.tuning());
+  restarted.Restore(state);
+  restarted.AddGroup("g", GroupMode::kShared, 0)->Restore(group_state);
+  restarted.FinishReplay(0);
+  EXPECT_EQ(restarted.NeededPosition(), 101u);
+  lane_ = std::move(restarted);
+  EXPECT_EQ(Drain(lane_.FindGroup("g"), kAnn), UpTo(2, 4));
 }
 
 }  // namespace

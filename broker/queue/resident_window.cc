@@ -44,9 +44,10 @@ void ResidentWindow::MarkStoring() {
   storing_footprint_bytes_ += Footprint(batch);
 }
 
-const Batch& ResidentWindow::MarkStored() {
+const Batch& ResidentWindow::MarkStored(LogPosition position) {
   assert(stored_index_ < storing_index_);
-  const Batch& batch = batches_[stored_index_++];
+  Batch& batch = batches_[stored_index_++];
+  batch.position = position;
   stored_end_ = batch.end();
   const uint64_t cost = Footprint(batch);
   storing_footprint_bytes_ -= cost;

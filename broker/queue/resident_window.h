@@ -40,9 +40,9 @@ class ResidentWindow {
   const Batch* NextToStore() const;
   // The batch that NextToStore gave is on its way.
   void MarkStoring();
-  // The oldest batch on its way has reached the disk.
+  // The oldest batch on its way has reached the disk, where it is at `position`.
   // REQUIRES: storing_end() > stored_end(). Returns it (still resident).
-  const Batch& MarkStored();
+  const Batch& MarkStored(LogPosition position);
   // Drops the oldest batch. REQUIRES: CanEvict().
   void EvictFront();
   // Whether the oldest batch is on disk, or wholly below `head` and not on its way.

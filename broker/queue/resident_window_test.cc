@@ -45,7 +45,7 @@ TEST(ResidentWindow, EvictsOnlyWhatIsStored) {
   window.MarkStoring();
   EXPECT_EQ(window.NextToStore()->first, 12u);
   EXPECT_FALSE(window.CanEvict(16)) << "on its way";
-  EXPECT_EQ(window.MarkStored().first, 10u);
+  EXPECT_EQ(window.MarkStored(100).first, 10u);
   EXPECT_TRUE(window.CanEvict(0));
   window.EvictFront();
   EXPECT_EQ(window.begin(), 12u);
@@ -74,11 +74,11 @@ TEST(ResidentWindow, SumsNeverDrift) {
   window.MarkStoring();
   window.MarkStoring();
   EXPECT_EQ(window.storing_footprint_bytes(), 2 * one);
-  window.MarkStored();
+  window.MarkStored(100);
   EXPECT_EQ(window.storing_footprint_bytes(), one);
   EXPECT_EQ(window.unstored_footprint_bytes(), 2 * one);
   EXPECT_EQ(window.unstored_messages(), 4u);
-  window.MarkStored();
+  window.MarkStored(101);
   window.EvictFront();
   window.EvictFront();
   window.EvictFront();

@@ -115,7 +115,8 @@ TEST_P(EveryDurability, ARestartKeepsWhatWasAcknowledged) {
     auto publisher = broker.Publisher("q", "p1");
     PublishAll(broker, *publisher, 0, 50);
     consumer->AckAll();
-    broker.Advance(200);  // cursors are saved every 25 ms
+    broker.Settle();
+    broker.Advance(25);  // cursors are saved every 25 ms
     PublishAll(broker, *publisher, 50, 50);
     after = broker.store().CrashClone(synced ? storage::Level::kFsync : storage::Level::kProcess);
     publisher->handle.reset();

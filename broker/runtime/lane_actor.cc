@@ -209,8 +209,8 @@ void LaneActor::PumpLog() {
     turn_at_ = 0;
     env_->Storing(this);
     const uint64_t bytes = batch->records.Cost().bytes + 64;
+    if (bytes_since_snapshot_ == 0) appended_bytes_after_snapshot_ = env_->appended_bytes;
     bytes_since_snapshot_ += bytes;
-    ++entries_since_snapshot_;
     env_->appended_bytes += bytes;
     core_.MarkStoring();
   }
@@ -221,7 +221,6 @@ void LaneActor::OnDataStored(Err err, Position position, MonoNanos at) {
   if (!spilling()) env_->pace->Committed(this, env_->now.mono - at, env_->now.mono);
   MarkDirty();
   if (err != Err::kOk) return FailStore(err);
-  stored_end_ = position + 1;
   core_.Stored(position);
 }
 
@@ -258,13 +257,15 @@ void LaneActor::SaveGroup(queue::Group* group) {
 }
 
 void LaneActor::SaveDirtyGroups(bool now_due) {
-  groups_dirty_ = false;
+  bool dirty = false;
   for (const auto& [name, group] : core_.groups()) {
-    if (saved_versions_[name] != group->version()) groups_dirty_ = true;
+    dirty = dirty || saved_versions_[name] != group->version();
   }
-  if (!groups_dirty_) return;
-  if (!now_due && env_->now.mono - groups_saved_at_ < kSaveGroupsEvery) return;
-  groups_saved_at_ = env_->now.mono;
+  const MonoNanos now = env_->now.mono;
+  // All lanes at the same times: what they save is one commit then.
+  if (dirty && !groups_dirty_) save_groups_at_ = (now / kSaveGroupsEvery + 1) * kSaveGroupsEvery;
+  groups_dirty_ = dirty;
+  if (!dirty || (!now_due && now < save_groups_at_)) return;
   groups_dirty_ = false;
   for (const auto& [name, group] : core_.groups()) {
     if (saved_versions_[name] != group->version()) SaveGroup(group.get());
@@ -277,6 +278,7 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
   // Behind what the snapshot knows, only memory held records.
   const bool all_stored = core_.window().storing_end() == core_.tail();
   snapshot.set_reserved_offset(draining_ && all_stored ? core_.tail() : reserved_);
+  for (const auto& [name, group] : core_.groups()) saved_versions_[name] = group->version();
   // It stands for records, so it is kept as they are. A sync would stop all lanes.
   const Level level = draining_ ? Level::kFsync : LevelFor(core_.tuning().durability);
   log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), level, std::move(then));
@@ -284,14 +286,11 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
 
 bool LaneActor::SnapshotDue() const {
   if (bytes_since_snapshot_ >= kSnapshotEveryBytes) return true;
-  const uint64_t by_all = env_->appended_bytes - appended_bytes_at_snapshot_;
-  const bool soon = bytes_since_snapshot_ >= by_all / kTrimSoonPart;
-  const uint64_t worth = soon ? kTrimWorthBytes : kTrimLateWorthBytes;
-  if (bytes_since_snapshot_ < worth || by_all < kTrimEveryBytes) return false;
-  const Position free = core_.NeededPosition().value_or(stored_end_);
-  // Entries are about as large as those of late.
-  const uint64_t mean_bytes = bytes_since_snapshot_ / entries_since_snapshot_;
-  return Less(free, trimmed_) * mean_bytes >= worth;
+  if (bytes_since_snapshot_ < kTrimWorthBytes) return false;
+  if (env_->appended_bytes - appended_bytes_at_snapshot_ < kTrimEveryBytes) return false;
+  const bool late = env_->appended_bytes - appended_bytes_after_snapshot_ >= kTrimSoonBytes;
+  const uint64_t gone = Less(core_.bytes_before(core_.head()), gone_bytes_at_snapshot_);
+  return gone >= (late ? kTrimLateWorthBytes : kTrimWorthBytes);
 }
 
 void LaneActor::MaybeSnapshot() {
@@ -299,14 +298,14 @@ void LaneActor::MaybeSnapshot() {
   if (!core_.CanSnapshot()) return;  // the next batch can
   snapshotting_ = true;
   bytes_since_snapshot_ = 0;
-  entries_since_snapshot_ = 0;
   appended_bytes_at_snapshot_ = env_->appended_bytes;
+  gone_bytes_at_snapshot_ = core_.bytes_before(core_.head());
+  core_.MarkHead();
   const auto needed = core_.NeededPosition();
   AppendSnapshot([this, needed](Err err, Position position) {
     snapshotting_ = false;
     if (err != Err::kOk) return FailStore(err);
-    trimmed_ = needed ? std::min(*needed, position) : position;
-    log_.Trim(trimmed_);
+    log_.Trim(needed ? std::min(*needed, position) : position);
   });
 }
 
@@ -389,8 +388,8 @@ void LaneActor::Flush() {
                 short_of_memory ? 0 : Less(tuning.window_messages, unspent.messages));
   budget_.Set(core_.window().footprint_bytes() + unspent.bytes);
 
+  MaybeSnapshot();  // saves the groups, too
   SaveDirtyGroups(draining_);
-  MaybeSnapshot();
 
   if (draining_ && drained_ && core_.window().stored_end() == core_.tail() &&
       (spent() || out_of_time_)) {
@@ -406,7 +405,7 @@ MonoNanos LaneActor::next_deadline() const {
   }
   if (waits_for_turn_) at = std::min(at, turn_at_);
   if (log_.unavailable()) at = std::min(at, retry_log_at_);
-  if (groups_dirty_) at = std::min(at, groups_saved_at_ + kSaveGroupsEvery);
+  if (groups_dirty_) at = std::min(at, save_groups_at_);
   return at;
 }
 

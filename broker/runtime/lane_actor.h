@@ -141,12 +141,12 @@ class LaneActor {
   static constexpr uint64_t kSnapshotEveryBytes = 64 << 20;
   // Only a snapshot lets go of what is no longer needed. What is gone before RocksDB
   // flushes it costs the log alone, so there is one whenever all lanes together have
-  // written a small part of its buffer, if it frees enough to be worth it. A lane that
-  // has written less than this part of that comes too late anyway, and waits for more.
+  // written a small part of its buffer, if it frees enough to be worth it; more if all
+  // have filled half of that buffer meanwhile, since it may come too late for the flush.
   static constexpr uint64_t kTrimEveryBytes = 4 << 20;
   static constexpr uint64_t kTrimWorthBytes = 64 << 10;
   static constexpr uint64_t kTrimLateWorthBytes = 1 << 20;
-  static constexpr uint64_t kTrimSoonPart = 256;
+  static constexpr uint64_t kTrimSoonBytes = 64 << 20;
 
   const LaneId id_;
   const std::string name_;
@@ -167,18 +167,18 @@ class LaneActor {
   std::unordered_map<uint64_t, queue::Fetch*> reads_;
   uint64_t next_read_ = 1;
   std::unordered_map<std::string, uint64_t> saved_versions_;
-  MonoNanos groups_saved_at_ = 0;
   bool groups_dirty_ = false;
+  MonoNanos save_groups_at_ = 0;  // if they are
   MonoNanos retention_at_ = 0;
   MonoNanos retry_log_at_ = 0;
   // When the next batch of a queue that spills may go to the store; 0: not asked yet.
   MonoNanos turn_at_ = 0;
   bool waits_for_turn_ = false;
   uint64_t bytes_since_snapshot_ = 0;
-  uint64_t entries_since_snapshot_ = 0;
-  uint64_t appended_bytes_at_snapshot_ = 0;  // of LaneEnv
-  storage::Position stored_end_ = 0;         // after the last entry of records
-  storage::Position trimmed_ = 0;
+  // What all lanes had written at the last snapshot, and at this one's first batch after.
+  uint64_t appended_bytes_at_snapshot_ = 0;
+  uint64_t appended_bytes_after_snapshot_ = 0;
+  uint64_t gone_bytes_at_snapshot_ = 0;  // the lane's bytes below its head
   bool snapshotting_ = false;
   bool draining_ = false;
   bool out_of_time_ = false;

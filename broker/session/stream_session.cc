@@ -117,13 +117,14 @@ MonoNanos StreamSession::Tick(const Now& now) {
   // so that not both do, for thousands of streams that are idle.
   const MonoNanos due = last_sent_ + options_.heartbeat + options_.heartbeat / 5;
   if (now.mono < due) {
-    next = std::min(next, due);
-  } else if (!write_since_ && outbox_.empty()) {
+    // Nobody calls when a write begins: in time to see that one takes too long.
+    return std::min({next, due, now.mono + options_.slow_reader_after});
+  }
+  if (!write_since_ && outbox_.empty()) {
     ping_due_ = true;
     host_->Dirty();
   }
-  // Nobody calls when a write begins or something is sent, so look again before
-  // long.
+  // Nobody calls when it is sent.
   return std::min(next, now.mono + options_.heartbeat / 5);
 }
 

@@ -10,7 +10,7 @@ namespace {
 // A range deletion is written when this share of the write buffer can go: often
 // enough that what drains is gone before its memtable is flushed, and few enough
 // that readers do not wade through tombstones.
-constexpr size_t kTrimShare = 8;
+constexpr size_t kTrimShare = 16;
 constexpr uint64_t kTrimEntries = 4096;
 
 // A guess at an entry of a lane that this process has not written to.

@@ -32,7 +32,7 @@ class CommitThread {
     size_t max_pending_bytes = size_t{64} << 20;
     size_t max_cycle_bytes = size_t{8} << 20;
     size_t max_record_bytes = size_t{16} << 20;
-    size_t write_buffer_bytes = size_t{64} << 20;
+    size_t write_buffer_bytes = size_t{128} << 20;
     MonoNanos longest_poll = 0;  // before the thread sleeps; see IdlePoll
   };
   // What a cycle tells; all are called by who runs it, and must not block.

@@ -14,6 +14,15 @@ namespace spillway::storage {
 namespace {
 
 constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
+// Records wait for their flush in this many memtables, which are written as one: what
+// is trimmed in any of them is gone before, and a log, which is removed with its
+// memtable, is short.
+constexpr int kMemtablesPerFlush = 4;
+// So many may fill meanwhile: two, and the one that stands for RocksDB slowing down.
+constexpr int kMostMemtables = kMemtablesPerFlush + 3;
+// Where flushes or compactions are behind, writes are slowed to this at first, and
+// further if that is not enough. RocksDB begins at 16 MiB a second, for all queues.
+constexpr uint64_t kSlowedBytesPerSecond = uint64_t{512} << 20;
 constexpr size_t kBlockCacheBytes = size_t{8} << 20;
 // A log is removed in pieces, by a thread that does nothing else: where the file system
 // discards what is freed, one of 64 MiB at once keeps every sync waiting for 20 to 40 ms.
@@ -56,6 +65,7 @@ rocksdb::DBOptions DbOptions(const EntryTable::Options& o) {
   // The next log would be begun by a wait of up to 14 ms for its 70 MiB.
   db.allow_fallocate = false;
   db.wal_bytes_per_sync = uint64_t{1} << 20;
+  db.delayed_write_rate = kSlowedBytesPerSecond;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
   db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
@@ -90,6 +100,15 @@ rocksdb::ColumnFamilyOptions FamilyOptions(size_t write_buffer_bytes,
   return cf;
 }
 
+rocksdb::ColumnFamilyOptions DataOptions(size_t write_buffer_bytes,
+                                         const std::shared_ptr<rocksdb::Cache>& cache) {
+  auto cf = FamilyOptions(write_buffer_bytes / 2, cache);
+  cf.write_buffer_size = write_buffer_bytes / kMemtablesPerFlush;
+  cf.min_write_buffer_number_to_merge = kMemtablesPerFlush;
+  cf.max_write_buffer_number = kMostMemtables;
+  return cf;
+}
+
 rocksdb::ReadOptions ScanOptions() {
   rocksdb::ReadOptions r;
   r.fill_cache = false;
@@ -106,7 +125,7 @@ rocksdb::Status EntryTable::Open(const std::string& path, const Options& options
   const auto small = FamilyOptions(kSmallWriteBufferBytes, cache);
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, small},
-      {"data", FamilyOptions(options.write_buffer_bytes, cache)},
+      {"data", DataOptions(options.write_buffer_bytes, cache)},
       {"control", small},
   };
   std::unique_ptr<EntryTable> t(new EntryTable);

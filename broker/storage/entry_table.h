@@ -52,7 +52,8 @@ class EntryTable {
     // Take the log up to its first damage, rather than refuse a damage that is not
     // at its end. Only where that was never synced.
     bool stop_at_damage = false;
-    size_t write_buffer_bytes = size_t{64} << 20;
+    // Of records, before they are flushed; up to 7/4 of it while they are.
+    size_t write_buffer_bytes = size_t{128} << 20;
     uint64_t max_total_wal_bytes = uint64_t{256} << 20;
     int max_open_files = 512;
     // Sees the log's records while it is recovered; may be null.

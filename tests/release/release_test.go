@@ -17,9 +17,9 @@ import (
 	"spillway.dev/tests/spillwayd"
 )
 
-// More than a memtable holds, so that both builds read tables of the other, too.
+// More than memory holds before a flush, so that both builds read tables of the other, too.
 const (
-	recordsAStep = 40_000
+	recordsAStep = 70_000
 	recordBytes  = 2 << 10
 )
 

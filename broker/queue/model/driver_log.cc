@@ -75,6 +75,7 @@ void Driver::Reserve() {
 void Driver::Snapshot() {
   if (!lane().CanSnapshot()) return;
   auto saved = std::make_shared<Saved>();
+  lane().MarkHead();
   saved->lane = lane().state();
   for (const auto& [name, group] : lane().groups()) {
     saved->groups[name] = {lane_->Save(*group), auditor_.group(name)};

@@ -28,8 +28,8 @@ constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
 // About half of what Spillway carries at SYNCED on two cores, in records of 1 KiB.
 constexpr uint64_t kLogBytesPerMs = 150'000;
 // As the broker's log: a file for each memtable, of which few are kept.
-constexpr uint64_t kLogFileBytes = uint64_t{64} << 20;
-constexpr size_t kLogFiles = 3;
+constexpr uint64_t kLogFileBytes = uint64_t{32} << 20;
+constexpr size_t kLogFiles = 6;
 
 class File {
  public:
