@@ -133,6 +133,28 @@ TEST(Health, WhatDrainsIsTrimmedSoon) {
   EXPECT_GE(broker.store().stats().live_bytes, 10 * names.size() * record.size());
 }
 
+// One frame each is trimmed when it is settled, not when the next one comes.
+TEST(Health, AFrameOfEachOfManyQueuesIsTrimmedWhenItIsSettled) {
+  TestBroker broker;
+  std::vector<std::string> names;
+  for (int i = 0; names.size() < 64; ++i) {
+    std::string name = "q" + std::to_string(i);
+    if (&broker.Of(name) == &broker.Shard(0)) names.push_back(name);  // they count together
+  }
+  const std::string record(128 << 10, 'x');
+  for (const std::string& name : names) {
+    ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
+    auto publisher = broker.Publisher(name);
+    auto member = broker.Member(name, "g");
+    ASSERT_TRUE(publisher->Publish({record}));
+    broker.Settle();
+    member->AckAll();
+    broker.Settle();
+  }
+  // Of 8 MiB the first 4, which nobody looks at again.
+  EXPECT_LT(broker.store().stats().live_bytes, uint64_t{5} << 20);
+}
+
 // Where one queue is all that has anything to do, nobody else waits for the disk with it.
 TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
   TestBroker broker;

@@ -1,12 +1,16 @@
 // A disk that fills up, and space that is given back.
+#include <sys/resource.h>
+
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "broker/base/thread_weight.h"
 #include "broker/storage/rocksdb_harness.h"
 
 namespace spillway::storage {
@@ -133,6 +137,27 @@ TEST(RocksDbDisk, AQueueThatDrainsInTimeLeavesNothing) {
   // Ten write buffers went through; of each at most what was not yet trimmed when
   // it was flushed is on disk.
   EXPECT_LT(FolderBytes(h.path(), ".sst"), 3'000'000u);
+}
+
+// The nice value of a thread of this process; 0 if there is none of this name.
+int NiceOf(const std::string& thread) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(task.path() / "comm"), name);
+    if (name != thread) continue;
+    return getpriority(PRIO_PROCESS, static_cast<id_t>(std::stoul(task.path().filename())));
+  }
+  return 0;
+}
+
+TEST(RocksDbDisk, FlushesMakeWayForWhoWaits) {
+  RocksDbHarness h;
+  Driver drive(h);
+  Held held = drive.Acquire(kLane);
+  Fill(drive, *held.owner, 60, 100'000);
+  ASSERT_TRUE(drive.Until([&] { return FolderBytes(h.path(), ".sst") > 0; }));
+  EXPECT_EQ(NiceOf("rocksdb:high"), kBackgroundNice);
+  EXPECT_EQ(NiceOf("commit"), 0);
 }
 
 TEST(RocksDbDisk, RemovedLanesGiveTheSpaceBack) {

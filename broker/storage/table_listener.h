@@ -7,6 +7,8 @@
 
 #include <rocksdb/listener.h>
 
+#include "broker/base/thread_weight.h"
+
 namespace spillway::storage {
 
 // Hands RocksDB's events to the store while the store listens. Thread-safe.
@@ -25,6 +27,11 @@ class TableListener final : public rocksdb::EventListener {
   // No handler runs once this has returned.
   void Stop() { Listen({}); }
 
+  // Where cores are short, what is written for later must not delay who waits now.
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { BeBackground(); }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    BeBackground();
+  }
   void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { FilesChanged(); }
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
     FilesChanged();
