@@ -90,6 +90,13 @@ class LaneTest : public ::testing::Test {
     }
     return all;
   }
+  // The lane as a restart finds it, before it replays: its state, and its group "g".
+  Lane Restarted() {
+    Lane again(lane_.tuning());
+    again.Restore(lane_.state());
+    again.AddGroup("g", GroupMode::kShared, 0)->Restore(lane_.FindGroup("g")->state());
+    return again;
+  }
   void Ack(Group* group, OffsetRange range, MemberId member) {
     group->Settle(range, member, SettleAction::kAck, 0, "", now_, rules_);
   }

@@ -14,13 +14,9 @@ TEST_F(LaneTest, StateRoundTrip) {
   Once(group, kAnn, {3, 100});
   Ack(group, {0, 2}, kAnn);
   lane_.AdvanceHead(2, GoneReason::kRetention);
-  const Lane::State state = lane_.state();
-  const Group::State group_state = group->state();
 
-  Lane restarted(lane_.tuning());
-  restarted.Restore(state);
-  Group* restored = restarted.AddGroup("g", GroupMode::kShared, 0);
-  restored->Restore(group_state);
+  Lane restarted = Restarted();
+  const Group* restored = restarted.FindGroup("g");
   EXPECT_TRUE(restarted.Replayed(8, 2, 14, 6'000, 104));
   EXPECT_FALSE(restarted.Replayed(8, 2, 14, 6'000, 105)) << "an offset twice";
   restarted.FinishReplay(0);

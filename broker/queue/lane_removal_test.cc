@@ -133,11 +133,7 @@ TEST_F(LaneTest, WhatIsNeededIsKnownToTheBatch) {
   lane_.MarkHead();
   EXPECT_EQ(lane_.NeededPosition(), 102u) << "offset 5 is in the third batch";
 
-  const Lane::State state = lane_.state();
-  const Group::State group_state = group->state();
-  Lane restarted(lane_.tuning());
-  restarted.Restore(state);
-  restarted.AddGroup("g", GroupMode::kShared, 0)->Restore(group_state);
+  Lane restarted = Restarted();
   restarted.FinishReplay(0);
   EXPECT_EQ(restarted.NeededPosition(), 102u);
   restarted.MarkHead();
@@ -156,12 +152,8 @@ TEST_F(LaneTest, WhatIsOnItsWayIsFoundAfterARestart) {
   lane_.MarkStoring();
   lane_.AdvanceHead(lane_.SettledHead(), GoneReason::kRetention);
   lane_.MarkHead();
-  const Lane::State state = lane_.state();
-  const Group::State group_state = group->state();
 
-  Lane restarted(lane_.tuning());
-  restarted.Restore(state);
-  restarted.AddGroup("g", GroupMode::kShared, 0)->Restore(group_state);
+  Lane restarted = Restarted();
   restarted.FinishReplay(0);
   EXPECT_EQ(restarted.NeededPosition(), 101u);
   lane_ = std::move(restarted);

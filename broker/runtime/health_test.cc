@@ -96,15 +96,20 @@ TEST(Health, AStoreThatDoesNotAnswerStopsGrants) {
   EXPECT_TRUE(publisher->Publish({"x"}));
 }
 
+std::vector<std::string> NamesOfOneShard(TestBroker& broker, size_t count) {
+  std::vector<std::string> names;
+  for (int i = 0; names.size() < count; ++i) {
+    std::string name = "q" + std::to_string(i);
+    if (&broker.Of(name) == &broker.Shard(0)) names.push_back(name);
+  }
+  return names;
+}
+
 // What drains is let go of long before a memtable is full, also where each of several
 // queues has only a part of it; what is still needed is not.
 TEST(Health, WhatDrainsIsTrimmedSoon) {
   TestBroker broker;
-  std::vector<std::string> names;
-  for (int i = 0; names.size() < 4; ++i) {
-    std::string name = "q" + std::to_string(i);
-    if (&broker.Of(name) == &broker.Shard(0)) names.push_back(name);  // they count together
-  }
+  const std::vector<std::string> names = NamesOfOneShard(broker, 4);  // they count together
   auto tuning = Small();
   tuning.set_window_bytes(64 << 20);
   const std::string record(256 << 10, 'x');
@@ -136,11 +141,7 @@ TEST(Health, WhatDrainsIsTrimmedSoon) {
 // One frame each is trimmed when it is settled, not when the next one comes.
 TEST(Health, AFrameOfEachOfManyQueuesIsTrimmedWhenItIsSettled) {
   TestBroker broker;
-  std::vector<std::string> names;
-  for (int i = 0; names.size() < 64; ++i) {
-    std::string name = "q" + std::to_string(i);
-    if (&broker.Of(name) == &broker.Shard(0)) names.push_back(name);  // they count together
-  }
+  const std::vector<std::string> names = NamesOfOneShard(broker, 64);
   const std::string record(128 << 10, 'x');
   for (const std::string& name : names) {
     ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
