@@ -158,7 +158,7 @@ void LaneActor::FinishRecovery(Err err, std::unique_ptr<storage::Owner> owner,
   core_ = std::move(recovery->core);
   publishers_.table() = std::move(recovery->producers);
   reserved_ = std::max(recovery->reserved, core_.tail());
-  for (const auto& [name, group] : core_.groups()) saved_versions_[name] = group->version();
+  NoteGroupsSaved();
   log_.Attach(std::move(owner));
   if (log_.epoch() != 0) ready_ = true;
   Reserve();
@@ -256,6 +256,10 @@ void LaneActor::SaveGroup(queue::Group* group) {
   log_.AppendControl(ControlRecord(control), Level::kProcess, nullptr);
 }
 
+void LaneActor::NoteGroupsSaved() {
+  for (const auto& [name, group] : core_.groups()) saved_versions_[name] = group->version();
+}
+
 void LaneActor::SaveDirtyGroups(bool now_due) {
   bool dirty = false;
   for (const auto& [name, group] : core_.groups()) {
@@ -278,7 +282,7 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
   // Behind what the snapshot knows, only memory held records.
   const bool all_stored = core_.window().storing_end() == core_.tail();
   snapshot.set_reserved_offset(draining_ && all_stored ? core_.tail() : reserved_);
-  for (const auto& [name, group] : core_.groups()) saved_versions_[name] = group->version();
+  NoteGroupsSaved();
   // It stands for records, so it is kept as they are. A sync would stop all lanes.
   const Level level = draining_ ? Level::kFsync : LevelFor(core_.tuning().durability);
   log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), level, std::move(then));

@@ -124,6 +124,8 @@ class LaneActor {
   bool MayStore(const queue::Batch& batch);
   void Reserve();
   void AdvanceHead(Offset head, queue::GoneReason reason);
+  // What the log says of the groups is what they are.
+  void NoteGroupsSaved();
   void SaveDirtyGroups(bool now_due);
   bool SnapshotDue() const;
   void MaybeSnapshot();

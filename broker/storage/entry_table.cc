@@ -18,7 +18,8 @@ constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
 // is trimmed in any of them is gone before, and a log, which is removed with its
 // memtable, is short.
 constexpr int kMemtablesPerFlush = 4;
-// So many may fill meanwhile: two, and the one that stands for RocksDB slowing down.
+// Two more may fill while those are written; RocksDB slows writes down when one less than
+// this are full, and stops them at this.
 constexpr int kMostMemtables = kMemtablesPerFlush + 3;
 // Where flushes or compactions are behind, writes are slowed to this at first, and
 // further if that is not enough. RocksDB begins at 16 MiB a second, for all queues.
@@ -102,7 +103,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(size_t write_buffer_bytes,
 
 rocksdb::ColumnFamilyOptions DataOptions(size_t write_buffer_bytes,
                                          const std::shared_ptr<rocksdb::Cache>& cache) {
-  auto cf = FamilyOptions(write_buffer_bytes / 2, cache);
+  auto cf = FamilyOptions(write_buffer_bytes / 2, cache);  // the size of files, too
   cf.write_buffer_size = write_buffer_bytes / kMemtablesPerFlush;
   cf.min_write_buffer_number_to_merge = kMemtablesPerFlush;
   cf.max_write_buffer_number = kMostMemtables;
