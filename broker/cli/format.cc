@@ -199,6 +199,7 @@ std::string Fit(std::string_view line, size_t columns) {
 
 std::string Table::Render() const {
   std::vector<size_t> widths;
+  widths.reserve(columns_.size());
   for (const Column& column : columns_) widths.push_back(Width(column.name));
   for (const std::vector<std::string>& row : rows_) {
     for (size_t i = 0; i < widths.size(); ++i) widths[i] = std::max(widths[i], Width(row[i]));
@@ -215,6 +216,7 @@ std::string Table::Render() const {
     out += (bold ? Styled(Style::kBold, text) : text) + "\n";
   };
   std::vector<std::string> names;
+  names.reserve(columns_.size());
   for (const Column& column : columns_) names.push_back(column.name);
   line(names, true);
   for (const std::vector<std::string>& row : rows_) line(row, false);

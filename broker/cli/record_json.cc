@@ -31,7 +31,7 @@ Result<std::optional<std::string>> Bytes(const Json& object, const std::string& 
   if (base64 == object.end()) return std::optional<std::string>();
   auto bytes = base64->is_string() ? FromBase64(base64->get<std::string>()) : std::nullopt;
   if (!bytes) return Bad(name + "_base64", name + "_base64 must be a string of base64");
-  return std::optional(*std::move(bytes));
+  return bytes;
 }
 
 Result<Record> WithHeaders(Record record, const Json& headers) {

@@ -50,7 +50,7 @@ std::optional<std::string> FindTypo(const CLI::App& root, const std::vector<std:
   const CLI::App* at = &root;
   for (size_t i = 0; i < args.size() && args[i] != "--"; ++i) {
     const std::string& word = args[i];
-    if (word.starts_with("-") && word.size() > 1) {
+    if (word.starts_with('-') && word.size() > 1) {
       const std::string name = word.substr(0, word.find('='));
       const CLI::Option* option = FindOption(at, name);
       if (option == nullptr && name.starts_with("--")) {
@@ -85,7 +85,7 @@ std::optional<std::string> FindTypo(const CLI::App& root, const std::vector<std:
 
 std::string FirstCommand(const CLI::App& root, const std::vector<std::string>& args) {
   for (size_t i = 0; i < args.size(); ++i) {
-    if (!args[i].starts_with("-")) {
+    if (!args[i].starts_with('-')) {
       const CLI::App* command = FindCommand(&root, args[i]);
       return command == nullptr ? "" : command->get_name();
     }

@@ -108,7 +108,7 @@ void Log(Severity severity, std::string_view event, Fields fields) {
   for (const auto& [name, value] : fields) {
     line += "  ";
     line += name;
-    line += "=";
+    line += '=';
     std::visit(
         [&](const auto& v) {
           if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>) {

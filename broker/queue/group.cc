@@ -300,10 +300,12 @@ std::vector<OffsetRange> Group::Reclaim(OffsetRange range, MemberId member, Offs
     // Stated twice.
     auto held = in_flight_.upper_bound(at);
     const Offset held_from = held == in_flight_.end() ? range.end() : held->first;
-    if (held != in_flight_.begin() && (--held)->second.member == member &&
-        held->first + held->second.count > at) {
-      at = held->first + held->second.count;
-      continue;
+    if (held != in_flight_.begin()) {
+      const auto& [first, run] = *std::prev(held);
+      if (run.member == member && first + run.count > at) {
+        at = first + run.count;
+        continue;
+      }
     }
     const Offset ready_from = it == ready_.end() ? range.end() : std::min(it->first, range.end());
     // Fresh for this incarnation of the broker, and known to the client.

@@ -49,8 +49,8 @@ lint_clang_format() {
 lint_clang_tidy() {
   bazel build //...
   write_compile_commands
-  go run -C tools ./tidy -root "$root" -cache "$cache/tidy" -salt "$(package_key)" \
-    broker/ clients/ tests/ third_party/
+  go run -C tools ./tidy -root "$root" -cache "$cache/tidy" -salt "$(package_key) $CLANG_TIDY" \
+    -clang-tidy "$clang_tidy" broker/ clients/ tests/ third_party/
 }
 
 # For clang-tidy, and for editors.

@@ -119,6 +119,7 @@ void Driver::ChangeTuning() {
 void Driver::Crash() {
   ++counts_.crashes;
   std::vector<std::pair<Member, std::vector<OffsetRange>>> held;
+  held.reserve(members_.size());
   for (const Member& member : members_) {
     held.emplace_back(member, auditor_.HeldBy(member.group, member.id));
   }

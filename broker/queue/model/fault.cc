@@ -9,6 +9,7 @@ namespace {
 
 std::vector<std::string> Bodies(const wire::Records& records) {
   std::vector<std::string> out;
+  out.reserve(records.count());
   for (uint32_t i = 0; i < records.count(); ++i) out.emplace_back(records.Body(i));
   return out;
 }
