@@ -156,6 +156,33 @@ TEST(Health, AFrameOfEachOfManyQueuesIsTrimmedWhenItIsSettled) {
   EXPECT_LT(broker.store().stats().live_bytes, uint64_t{5} << 20);
 }
 
+// What was on its way when the one before it was trimmed waits for no further frame.
+TEST(Health, AFrameThatAnotherOneOvertookIsTrimmedWhenItIsSettled) {
+  TestBroker broker;
+  const std::vector<std::string> names = NamesOfOneShard(broker, 64);
+  const std::string record(128 << 10, 'x');
+  auto tuning = Small();
+  tuning.set_window_bytes(1 << 20);  // of all, not more than the broker's memory
+  std::vector<std::unique_ptr<TestPublisher>> publishers;
+  std::vector<std::unique_ptr<TestConsumer>> members;
+  for (const std::string& name : names) {
+    ASSERT_TRUE(broker.CreateQueue(name, tuning).ok());
+    publishers.push_back(broker.Publisher(name));
+    members.push_back(broker.Member(name, "g"));
+    ASSERT_TRUE(publishers.back()->Publish({record}));
+    ASSERT_TRUE(publishers.back()->Publish({record}));
+    broker.Settle();
+    members.back()->Ack({0, 1});
+    broker.Settle();
+  }
+  for (const auto& member : members) {
+    member->Ack({1, 1});
+    broker.Settle();
+  }
+  // Of 16 MiB what came last, of which all lanes have written less than 4 since.
+  EXPECT_LT(broker.store().stats().live_bytes, uint64_t{5} << 20);
+}
+
 // Where one queue is all that has anything to do, nobody else waits for the disk with it.
 TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
   TestBroker broker;

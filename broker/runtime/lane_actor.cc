@@ -209,7 +209,8 @@ void LaneActor::PumpLog() {
     turn_at_ = 0;
     env_->Storing(this);
     const uint64_t bytes = batch->records.Cost().bytes + 64;
-    if (bytes_since_snapshot_ == 0) appended_bytes_after_snapshot_ = env_->appended_bytes;
+    if (untrimmed_bytes_ == 0) appended_bytes_at_oldest_ = env_->appended_bytes;
+    untrimmed_bytes_ += bytes;
     bytes_since_snapshot_ += bytes;
     env_->appended_bytes += bytes;
     core_.MarkStoring();
@@ -290,9 +291,9 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
 
 bool LaneActor::SnapshotDue() const {
   if (bytes_since_snapshot_ >= kSnapshotEveryBytes) return true;
-  if (bytes_since_snapshot_ < kTrimWorthBytes) return false;
+  if (untrimmed_bytes_ < kTrimWorthBytes) return false;
   if (env_->appended_bytes - appended_bytes_at_snapshot_ < kTrimEveryBytes) return false;
-  const bool late = env_->appended_bytes - appended_bytes_after_snapshot_ >= kTrimSoonBytes;
+  const bool late = env_->appended_bytes - appended_bytes_at_oldest_ >= kTrimSoonBytes;
   const uint64_t gone = Less(core_.bytes_before(core_.head()), gone_bytes_at_snapshot_);
   return gone >= (late ? kTrimLateWorthBytes : kTrimWorthBytes);
 }
@@ -303,7 +304,9 @@ void LaneActor::MaybeSnapshot() {
   snapshotting_ = true;
   bytes_since_snapshot_ = 0;
   appended_bytes_at_snapshot_ = env_->appended_bytes;
+  appended_bytes_at_oldest_ = env_->appended_bytes;
   gone_bytes_at_snapshot_ = core_.bytes_before(core_.head());
+  untrimmed_bytes_ = Less(core_.bytes_before(core_.window().storing_end()), gone_bytes_at_snapshot_);
   core_.MarkHead();
   const auto needed = core_.NeededPosition();
   AppendSnapshot([this, needed](Err err, Position position) {

@@ -177,9 +177,13 @@ class LaneActor {
   MonoNanos turn_at_ = 0;
   bool waits_for_turn_ = false;
   uint64_t bytes_since_snapshot_ = 0;
-  // What all lanes had written at the last snapshot, and at this one's first batch after.
+  // In the log and not let go of: what was appended since the last snapshot, and what
+  // was needed or on its way then.
+  uint64_t untrimmed_bytes_ = 0;
+  // What all lanes had written at the last snapshot, and when the oldest of what is
+  // untrimmed came (for what the last snapshot left: then).
   uint64_t appended_bytes_at_snapshot_ = 0;
-  uint64_t appended_bytes_after_snapshot_ = 0;
+  uint64_t appended_bytes_at_oldest_ = 0;
   uint64_t gone_bytes_at_snapshot_ = 0;  // the lane's bytes below its head
   bool snapshotting_ = false;
   bool draining_ = false;
