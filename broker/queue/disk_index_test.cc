@@ -109,5 +109,48 @@ TEST(Fetch, KnowsWhatIsNotThere) {
   EXPECT_FALSE(fetch.reading());
 }
 
+TEST(Fetch, ReadsAheadOfWhatIsUsed) {
+  Fetch fetch;
+  EXPECT_FALSE(fetch.MayReadAhead()) << "of nothing";
+  fetch.Want(8);
+  fetch.Begin();
+  EXPECT_FALSE(fetch.MayReadAhead()) << "a read is under way";
+  fetch.Finish(Batches({8, 10}), 77);
+  ASSERT_TRUE(fetch.MayReadAhead());
+  fetch.WantAhead();
+  fetch.Begin();
+  EXPECT_EQ(fetch.Find(9)->first, 8u) << "what is held stays";
+  fetch.Finish(Batches({8, 10, 12}), 78);  // from a mark
+  EXPECT_EQ(fetch.batches(), 3u);
+  EXPECT_EQ(fetch.end(), 14u);
+  EXPECT_EQ(fetch.ContinueAt(14, 8), 78u);
+  // Nothing is there yet, or the read fails: once is enough.
+  for (const bool fails : {false, true}) {
+    ASSERT_TRUE(fetch.MayReadAhead());
+    fetch.WantAhead();
+    fetch.Begin();
+    fails ? fetch.Fail() : fetch.Finish({}, 78);
+    EXPECT_FALSE(fetch.MayReadAhead());
+    EXPECT_EQ(fetch.Find(12)->first, 12u);
+    EXPECT_FALSE(fetch.missed(14)) << "a read for it may find it";
+    fetch.Clear();
+    fetch.Want(12);
+    fetch.Begin();
+    fetch.Finish(Batches({12}), 78);
+  }
+}
+
+TEST(Fetch, HoldsNoMoreThanIsWorthwhile) {
+  Fetch fetch;
+  auto batches = Batches({10, 12});
+  batches[0].records = model::MakeRecords({std::string(Fetch::kAheadBytes, 'x'), "y"});
+  fetch.Want(10);
+  fetch.Begin();
+  fetch.Finish(std::move(batches), 77);
+  EXPECT_FALSE(fetch.MayReadAhead());
+  fetch.Find(12);
+  EXPECT_TRUE(fetch.MayReadAhead());
+}
+
 }  // namespace
 }  // namespace spillway::queue

@@ -98,19 +98,31 @@ const Batch* Lane::Locate(Offset offset, Fetch& fetch, DiskRead* read, Outcome* 
   if (const Batch* batch = window_.Find(offset)) return batch;
   if (const Batch* batch = fetch.Find(offset)) return batch;
   *outcome = Outcome::kReadDisk;
-  *read = DiskRead{&fetch, 0};
-  if (fetch.reading()) {
-    read->fetch = nullptr;  // already under way
-    return nullptr;
-  }
-  const auto mark = index_.Floor(offset);
-  if (!mark || fetch.missed(offset)) {
+  *read = {};
+  if (fetch.reading()) return nullptr;
+  const auto from = ReadFrom(offset, fetch);
+  if (!from || fetch.missed(offset)) {
     *outcome = Outcome::kMissing;
     return nullptr;
   }
   fetch.Want(offset);
-  read->from = fetch.ContinueAt(offset, mark->first).value_or(mark->position);
+  *read = {&fetch, *from};
   return nullptr;
+}
+
+std::optional<LogPosition> Lane::ReadFrom(Offset offset, const Fetch& fetch) const {
+  const auto mark = index_.Floor(offset);
+  if (!mark) return std::nullopt;
+  return fetch.ContinueAt(offset, mark->first).value_or(mark->position);
+}
+
+void Lane::ReadAhead(Fetch& fetch, Offset stop, DiskRead* read) const {
+  if (read->fetch != nullptr || !fetch.MayReadAhead()) return;
+  if (fetch.end() >= std::min(stop, window_.begin())) return;
+  const auto from = ReadFrom(fetch.end(), fetch);
+  if (!from) return;
+  fetch.WantAhead();
+  *read = {&fetch, *from};
 }
 
 uint32_t Lane::Take(const Batch& batch, Offset first, uint64_t count, const Credit& room,
@@ -204,6 +216,7 @@ Outcome Lane::Deliver(Group& group, MemberId member, const Credit& room, const C
       }
       return finish(found);
     }
+    ReadAhead(group.fresh_fetch, visible_end_, read);
     const uint64_t count = std::min(visible_end_, limit) - first;
     const Credit before = out->cost;
     const uint32_t n = take(*batch, first, count, 1);
@@ -237,6 +250,7 @@ Outcome Lane::Read(Reader& reader, const Credit& room, const Credit& max, wire::
       reader.stopped = true;
       continue;
     }
+    ReadAhead(reader.fetch, std::min(visible_end_, reader.stop), read);
     const uint64_t count = std::min(visible_end_, reader.stop) - reader.next;
     uint32_t n = Take(*batch, reader.next, count, Left(room, max, out->cost), 0, out);
     if (n == 0 && out->runs.empty()) n = Take(*batch, reader.next, 1, room, 0, out);

@@ -46,9 +46,10 @@ enum class Outcome : uint8_t {
   kMissing,   // a record that should be kept cannot be found: corrupt
 };
 
-// A read that a cursor waits for, where `fetch` is set; that may be so whatever the
-// outcome, because what is fresh need not wait for what is delivered again. The
-// runtime starts it and calls fetch->Begin at once, or forgets it and asks again.
+// A read that a cursor waits for, or will soon, where `fetch` is set; that may be so
+// whatever the outcome, because what is fresh need not wait for what is delivered
+// again, and what is used is read ahead. The runtime starts it and calls fetch->Begin at once, or
+// forgets it and asks again.
 struct DiskRead {
   Fetch* fetch = nullptr;
   LogPosition from = 0;
@@ -95,6 +96,11 @@ class Lane {
   void RemoveGroup(const std::string& name);
   const std::map<std::string, std::unique_ptr<Group>>& groups() const { return groups_; }
 
+  // Whether there is something to deliver to a member, or to tell it of: what Deliver
+  // gives is not kEmpty.
+  bool HasFor(Group& group) const {
+    return group.has_ready() || group.FreshRange().first < visible_end_;
+  }
   // Fills `out` for a member that has `room`, at most `max` of it in this frame.
   Outcome Deliver(Group& group, MemberId member, const Credit& room, const Credit& max,
                   const Now& now, MonoNanos ack_deadline, wire::Delivery* out, DiskRead* read,
@@ -167,6 +173,10 @@ class Lane {
   // may be trimmed.
   void ForgetIndex();
   const Batch* Locate(Offset offset, Fetch& fetch, DiskRead* read, Outcome* outcome);
+  // Where to read for `offset`; nothing if the store does not have it.
+  std::optional<LogPosition> ReadFrom(Offset offset, const Fetch& fetch) const;
+  // Asks for what the cursor needs next, below `stop`, unless another read is asked for.
+  void ReadAhead(Fetch& fetch, Offset stop, DiskRead* read) const;
   static uint32_t Take(const Batch& batch, Offset first, uint64_t count, const Credit& room,
                        uint32_t attempt, wire::Delivery* out);
 

@@ -123,6 +123,25 @@ TEST_F(LaneTest, ASeekFreesAFetchWhoseReadIsForgotten) {
 
 // ---- Readers
 
+// One read waits for the disk; the others come while what was read before is used.
+TEST_F(LaneTest, AReplayReadsAhead) {
+  for (int i = 0; i < 8; ++i) Spill(2);
+  Publish(2);  // is in memory
+  Store();
+  Reader reader;
+  ASSERT_EQ(ReadOnce(reader), Outcome::kReadDisk);
+  Serve(read_, 2);
+  Offsets all;
+  for (Outcome outcome{}; reader.next < 18;) {
+    outcome = ReadOnce(reader, {1, 100});
+    ASSERT_EQ(outcome, Outcome::kDelivered);
+    for (const Offset offset : model::OffsetsOf(out_)) all.push_back(offset);
+    if (read_.fetch != nullptr) Serve(read_, 2);
+  }
+  EXPECT_EQ(all, UpTo(0, 18));
+  EXPECT_EQ(reads_, 4) << "of two batches each, and none of what is in memory";
+}
+
 TEST_F(LaneTest, AReaderStopsWhereItShould) {
   for (int i = 0; i < 5; ++i) {
     now_.unix_ms = 1'000 + static_cast<UnixMillis>(i);
