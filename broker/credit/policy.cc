@@ -71,7 +71,7 @@ Credit Need(const Pressure& p, const Claim& claim) {
 bool NobodyWaits(const Pressure& p) { return p.when_full == Reason::kFullReject; }
 
 Credit Share(const Pressure& p, std::span<const Claim> claims) {
-  uint64_t active = 0;
+  uint64_t active = p.others_active;
   for (const Claim& claim : claims) {
     if (Waits(claim) || p.now - claim.active_at < WindowSharePolicy::kIdleAfter) ++active;
   }
@@ -139,7 +139,10 @@ void TopUp(const Pressure& p, const Credit& share, std::span<Claim> claims, Room
                                         more.bytes >= (share.bytes + 7) / 8);
     if (!low && !rides) continue;
     const Credit running = RunningRoom(p, *room);
-    if (!Min(more, half).Within(running)) continue;
+    if (!Min(more, half).Within(running)) {
+      claim.low = low;
+      continue;
+    }
     claim.grant = Min(more, running);
     room->Take(claim.grant);
   }
@@ -174,6 +177,7 @@ void WindowSharePolicy::Plan(const Pressure& p, std::span<Claim> claims) {
   for (Claim& claim : claims) {
     claim.grant = {};
     claim.reason = Reason::kNone;
+    claim.low = false;
   }
   Room room(p);
   const Credit share = Share(p, claims);

@@ -29,6 +29,8 @@ struct Pressure {
   // Resident, on its way to the disk, and whatever else takes the window's place.
   Credit held;
   Credit unspent;  // Ledger::unspent()
+  // Producers that wait or were active lately, beside those that are asked about.
+  uint64_t others_active = 0;
   uint64_t max_message_bytes = 0;
   // What the process's budget leaves.
   uint64_t budget_bytes = 0;
@@ -61,6 +63,8 @@ struct Claim {
   // Why it got nothing. With kFairShare it is also asked to give back what it cannot
   // use at once: the longest waiter needs it (ADR 0009).
   Reason reason = Reason::kNone;
+  // It runs low and got nothing for want of room: ask again when there is some.
+  bool low = false;
 };
 
 // Decides; the Ledger, through which every grant goes, keeps the bound (I11)
@@ -69,8 +73,12 @@ struct Claim {
 class Policy {
  public:
   virtual ~Policy() = default;
-  // Fills grant and reason of every claim. The answer to an equal pressure and
+  // Fills grant, reason and low of every claim. The answer to an equal pressure and
   // equal claims is equal, so a caller for whom nothing changed need not ask.
+  // Producers that neither wait, nor hear a reason, nor run low, nor sent or were
+  // confirmed anything since the last plan need no claim (Pressure::others_active
+  // counts them), unless a claim comes back with a reason: then what they hold may be
+  // in the way, and all are to be asked about.
   virtual void Plan(const Pressure& pressure, std::span<Claim> claims) = 0;
 };
 

@@ -115,6 +115,13 @@ void ConsumerSet::JoinGroup(const std::shared_ptr<ConsumerStream>& stream,
   stream->group = group;
   stream->member = next_member_++;
   by_member_[stream->member] = stream.get();
+  auto members = std::find_if(members_.begin(), members_.end(),
+                              [&](const GroupMembers& m) { return m.group == group; });
+  if (members == members_.end()) {
+    members = members_.emplace(members_.end());
+    members->group = group;
+  }
+  members->streams.push_back(stream.get());
   std::vector<OffsetRange> lost;
   const MonoNanos deadline = lane_->env().now.mono + retry_rules().ack_deadline;
   for (const pb::OffsetRange& held : target.held()) {
@@ -138,6 +145,7 @@ void ConsumerSet::JoinGroup(const std::shared_ptr<ConsumerStream>& stream,
 void ConsumerSet::OpenReader(const std::shared_ptr<ConsumerStream>& stream,
                              const pb::ReaderTarget& target) {
   stream->reader = std::make_unique<queue::Reader>();
+  readers_.push_back(stream.get());
   stream->rate_per_second = target.rate_messages_per_second();
   stream->tokens_at = lane_->env().now.mono;
   stream->tokens = 1;
@@ -190,6 +198,7 @@ void ConsumerSet::Fail(ConsumerStream& stream, Error error) {
   if (stream.failed) return;
   if (error.queue.empty()) error.queue = lane_->name();
   stream.failed = std::move(error);
+  leaving_ = true;
   lane_->MarkDirty();
 }
 
@@ -278,11 +287,13 @@ void ConsumerSet::Extend(ConsumerStream& stream, std::span<const OffsetRange> ra
 
 void ConsumerSet::Close(ConsumerStream& stream) {
   stream.closing = true;
+  leaving_ = true;
   lane_->MarkDirty();
 }
 
 void ConsumerSet::Detach(const std::shared_ptr<ConsumerStream>& stream) {
   stream->sink = nullptr;
+  leaving_ = true;
   Leave(*stream);
   lane_->MarkDirty();
 }
@@ -307,6 +318,7 @@ void ConsumerSet::FailGroup(const queue::Group* group, const Error& error) {
     stream->group = nullptr;
     Fail(*stream, error);
   }
+  std::erase_if(members_, [&](const GroupMembers& members) { return members.group == group; });
 }
 
 // ---- For all of them -------------------------------------------------------------
@@ -328,17 +340,37 @@ void ConsumerSet::OnTuning() {
   }
 }
 
+void ConsumerSet::Finish() {
+  if (!leaving_) return;
+  for (const auto& stream : streams_) {
+    if (stream->sink == nullptr || !stream->announced || stream->failed) continue;
+    if (stream->closing || stream->ended) {
+      Leave(*stream);
+      std::exchange(stream->sink, nullptr)->OnFinished();
+    }
+  }
+}
+
 void ConsumerSet::Sweep() {
+  if (!leaving_) return;
   for (const auto& stream : streams_) {
     if (!stream->failed) continue;
     Leave(*stream);
     if (stream->sink != nullptr) std::exchange(stream->sink, nullptr)->OnClosed(*stream->failed);
   }
+  for (GroupMembers& members : members_) {
+    std::erase_if(members.streams, [](const ConsumerStream* s) { return s->group == nullptr; });
+  }
+  std::erase_if(members_, [](const GroupMembers& members) { return members.streams.empty(); });
+  std::erase_if(readers_, [](const ConsumerStream* s) { return s->sink == nullptr; });
   std::erase_if(streams_, [](const std::shared_ptr<ConsumerStream>& stream) {
     if (stream->sink != nullptr) return false;
     stream->lane = nullptr;
     return true;
   });
+  // Those that close before they were told that they are open.
+  leaving_ = std::any_of(streams_.begin(), streams_.end(),
+                         [](const auto& stream) { return stream->closing || stream->ended; });
 }
 
 MonoNanos ConsumerSet::next_deadline() const {
@@ -346,8 +378,8 @@ MonoNanos ConsumerSet::next_deadline() const {
   for (const auto& [name, group] : lane_->core().groups()) {
     at = std::min(at, group->next_deadline());
   }
-  for (const auto& stream : streams_) {
-    if (stream->stall != pb::STALL_REASON_RATE_LIMIT) continue;
+  for (const ConsumerStream* stream : readers_) {
+    if (stream->stall.reason != pb::STALL_REASON_RATE_LIMIT) continue;
     const double missing = std::max(0.0, 1.0 - stream->tokens);
     const double wait = missing / static_cast<double>(stream->rate_per_second) * 1e9;
     at = std::min(at, stream->tokens_at + static_cast<MonoNanos>(wait) + 1);
@@ -361,6 +393,18 @@ size_t ConsumerSet::members(const queue::Group* group) const {
   return count;
 }
 
+Stall ConsumerSet::StallOf(const ConsumerStream& stream) const {
+  // It may be slow to take what was there for it.
+  const bool slow = stream.stall.reason == pb::STALL_REASON_SLOW_READER && stream.sink != nullptr &&
+                    !stream.sink->CanDeliver();
+  if (slow || stream.group == nullptr) return stream.stall;
+  for (const GroupMembers& members : members_) {
+    if (members.group != stream.group) continue;
+    if (members.stall.reason != pb::STALL_REASON_UNSPECIFIED) return members.stall;
+  }
+  return stream.stall;
+}
+
 bool ConsumerSet::settled() const {
   return std::all_of(by_member_.begin(), by_member_.end(), [](const auto& member) {
     const auto& [id, stream] = member;
@@ -370,25 +414,15 @@ bool ConsumerSet::settled() const {
 
 size_t ConsumerSet::consumers() const { return by_member_.size(); }
 
-size_t ConsumerSet::readers() const {
-  size_t count = 0;
-  for (const auto& stream : streams_) count += stream->is_reader() ? 1 : 0;
-  return count;
-}
+size_t ConsumerSet::readers() const { return readers_.size(); }
 
 // ---- ConsumerStream --------------------------------------------------------------
 
 void ConsumerStream::CloseByOperator() {
-  if (lane == nullptr || failed) return;
-  failed = Error{
-      .kind = ErrorKind::kClosed, .message = "an operator closed the session", .queue = queue};
-  lane->MarkDirty();
-}
-
-void ConsumerStream::SetStall(pb::StallReason reason, MonoNanos now) {
-  if (stall == reason) return;
-  stall = reason;
-  stall_since = now;
+  if (lane == nullptr) return;
+  lane->consumers().Fail(
+      *this,
+      {.kind = ErrorKind::kClosed, .message = "an operator closed the session", .queue = queue});
 }
 
 std::string ConsumerStream::subject() const {
@@ -420,11 +454,12 @@ void ConsumerStream::Explain(MonoNanos now, pb::ExplainResponse* out) const {
   numbers["in_flight_bytes"] = session.in_flight_bytes();
   numbers["max_in_flight_messages"] = account.clamp().messages;
   numbers["max_in_flight_bytes"] = account.clamp().bytes;
-  if (stall == pb::STALL_REASON_UNSPECIFIED) return;
+  const auto [why, since] = lane == nullptr ? stall : lane->consumers().StallOf(*this);
+  if (why == pb::STALL_REASON_UNSPECIFIED) return;
   // Between two writes everybody is slow.
   constexpr MonoNanos kSlowFor = 250 * kNanosPerMilli;
-  if (stall == pb::STALL_REASON_SLOW_READER && now - stall_since < kSlowFor) return;
-  AddStall(subject(), stall, now - stall_since,
+  if (why == pb::STALL_REASON_SLOW_READER && now - since < kSlowFor) return;
+  AddStall(subject(), why, now - since,
            {{"credit_left_messages", account.limit().messages - account.delivered().messages},
             {"credit_left_bytes", account.limit().bytes - account.delivered().bytes},
             {"in_flight_messages", session.in_flight_messages()}},

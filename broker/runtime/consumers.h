@@ -18,6 +18,38 @@
 namespace spillway::runtime {
 
 class LaneActor;
+class ConsumerStream;
+
+// Why nothing is delivered, and since when.
+struct Stall {
+  void Set(pb::StallReason to, MonoNanos now) {
+    if (reason == to) return;
+    reason = to;
+    since = now;
+  }
+  pb::StallReason reason = pb::STALL_REASON_UNSPECIFIED;
+  MonoNanos since = 0;
+};
+
+// The members of a group, in the order in which they are asked, by turns.
+//
+// When little comes, everybody gets some of it; when much does, each gets at least
+// what the group took lately in a millisecond, so that frames are not cut into more
+// and more pieces the more members there are.
+struct GroupMembers {
+  static constexpr MonoNanos kPeriod = 8 * kNanosPerMilli;
+  // The least that is worth a frame of its own, in messages.
+  uint64_t Chunk(MonoNanos now);
+
+  queue::Group* group = nullptr;
+  std::vector<ConsumerStream*> streams;
+  size_t turn = 0;  // whose it is, modulo their number
+  Stall stall;      // there is nothing for any of them
+  // Messages delivered in this period, and in the one before.
+  MonoNanos period = 0;
+  uint64_t in_period = 0;
+  uint64_t in_last_period = 0;
+};
 
 // One consumer's or reader's stream. All decisions are the ConsumerSet's.
 class ConsumerStream final : public Stream {
@@ -31,7 +63,6 @@ class ConsumerStream final : public Stream {
   bool is_reader() const { return reader != nullptr; }
   // The member's or reader's name for people.
   std::string subject() const;
-  void SetStall(pb::StallReason reason, MonoNanos now);
 
   LaneActor* lane = nullptr;     // null once it left the lane
   ConsumerSink* sink = nullptr;  // null once the session let go
@@ -51,8 +82,9 @@ class ConsumerStream final : public Stream {
   bool ended = false;  // a reader reached its stop
   std::optional<Error> failed;
 
-  pb::StallReason stall = pb::STALL_REASON_UNSPECIFIED;
-  MonoNanos stall_since = 0;
+  // Why it got nothing when it was asked last; of a member only what is its own, see
+  // ConsumerSet::StallOf.
+  Stall stall;
 };
 
 struct ConsumerTotals {
@@ -73,6 +105,8 @@ class ConsumerSet {
   void Extend(ConsumerStream& stream, std::span<const OffsetRange> ranges);
   void Close(ConsumerStream& stream);
   void Detach(const std::shared_ptr<ConsumerStream>& stream);
+  // Ends the stream in the next batch; the first error counts.
+  void Fail(ConsumerStream& stream, Error error);
   void FailAll(const Error& error);
   // Ends the members of a group that is being deleted.
   void FailGroup(const queue::Group* group, const Error& error);
@@ -90,6 +124,8 @@ class ConsumerSet {
   // From the arrival of a record to its first delivery to a group.
   const Histogram& delivery_seconds() const { return delivery_seconds_; }
   size_t members(const queue::Group* group) const;
+  // What keeps the stream from getting more.
+  Stall StallOf(const ConsumerStream& stream) const;
   // No connected member has anything in flight.
   bool settled() const;
   size_t consumers() const;
@@ -106,10 +142,24 @@ class ConsumerSet {
                  queue::Group* group);
   void OpenReader(const std::shared_ptr<ConsumerStream>& stream, const pb::ReaderTarget& target);
   void Announce(const std::shared_ptr<ConsumerStream>& stream, Offset start);
-  void Fail(ConsumerStream& stream, Error error);
   void Observe(const wire::Delivery& delivery, const Now& now);
-  bool DeliverTo(ConsumerStream& stream, uint64_t share);
+  void Tick();
+  void DeliverToGroup(GroupMembers& members);
+  // Asks each member once, while there is something; each takes up to `share` messages.
+  // Returns how many could take more. `reading`: what is next is still on disk.
+  size_t DeliverRound(GroupMembers& members, uint64_t share, bool* reading);
+  enum class Step : uint8_t {
+    kTook,
+    kToldGap,
+    kCannot,   // for a reason of its own
+    kNothing,  // there is nothing, or not yet, for no member of its group either
+  };
+  // A frame for the stream, of at most `most` messages; those it took are subtracted.
+  Step DeliverTo(ConsumerStream& stream, uint64_t* most);
   void Leave(ConsumerStream& stream);
+  // Ends those that close, or have come to their end.
+  void Finish();
+  // Lets go of those that failed or left.
   void Sweep();
 
   LaneActor* const lane_;
@@ -117,9 +167,12 @@ class ConsumerSet {
   std::unordered_map<queue::MemberId, ConsumerStream*> by_member_;
   queue::MemberId next_member_ = 1;
   uint64_t opened_ = 0;
-  size_t turn_ = 0;  // who is asked first, so that members take turns
+  std::vector<GroupMembers> members_;
+  std::vector<ConsumerStream*> readers_;
+  // A stream failed, closes, came to its end or left: there is something to Finish or
+  // to Sweep.
+  bool leaving_ = false;
   ConsumerTotals totals_;
-  std::unordered_map<const queue::Group*, uint64_t> present_;  // members, while flushing
   Histogram delivery_seconds_{kSecondsBounds};
 };
 

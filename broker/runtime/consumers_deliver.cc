@@ -13,49 +13,93 @@ namespace spillway::runtime {
 namespace {
 
 constexpr Credit kMostPerFrame{registry::limit::kMaxBatchRecords, registry::limit::kMaxBatchBytes};
+
+bool Delivers(const ConsumerStream& stream) {
+  return stream.sink != nullptr && stream.announced && !stream.failed && !stream.closing &&
+         !stream.ended;
+}
+
 }  // namespace
 
-void ConsumerSet::Flush() {
+uint64_t GroupMembers::Chunk(MonoNanos now) {
+  const MonoNanos current = now / kPeriod;
+  if (current != period) {
+    in_last_period = current == period + 1 ? in_period : 0;
+    in_period = 0;
+    period = current;
+  }
+  return std::max<uint64_t>(1, in_last_period / (kPeriod / kNanosPerMilli));
+}
+
+void ConsumerSet::Tick() {
   const Now& now = lane_->env().now;
-  const auto rules = retry_rules();
   for (const auto& [name, group] : lane_->core().groups()) {
     if (group->next_deadline() > now.mono) continue;
     std::vector<std::pair<queue::MemberId, OffsetRange>> revoked;
-    group->Tick(now, rules, &revoked);
+    group->Tick(now, retry_rules(), &revoked);
     TellRevoked(revoked, pb::REVOKE_REASON_DEADLINE);
   }
+}
+
+void ConsumerSet::Flush() {
+  Tick();
   Sweep();
-  const size_t n = streams_.size();
-  if (n > 0) ++turn_;
-  present_.clear();
-  for (const auto& stream : streams_) {
-    if (stream->group != nullptr) ++present_[stream->group];
-  }
-  for (size_t i = 0; i < n; ++i) {
-    ConsumerStream& stream = *streams_[(turn_ + i) % n];
-    if (stream.sink == nullptr || !stream.announced || stream.failed || stream.closing) continue;
-    // What would be delivered now would hardly be settled in time.
-    if (lane_->draining()) continue;
-    uint64_t share = std::numeric_limits<uint64_t>::max();
-    if (stream.group != nullptr) {
-      // When there is little, everybody gets some of it.
-      const uint64_t present = present_[stream.group];
-      const uint64_t next = std::max(stream.group->next(), lane_->core().head());
-      const uint64_t end = lane_->core().visible_end();
-      const uint64_t left = stream.group->ready_messages() + (end > next ? end - next : 0);
-      if (present > 1) share = std::max<uint64_t>(1, (left + present - 1) / present);
-    }
-    while (DeliverTo(stream, share)) {
+  // While it drains, what would be delivered now would hardly be settled in time.
+  if (!lane_->draining()) {
+    for (GroupMembers& members : members_) DeliverToGroup(members);
+    for (ConsumerStream* reader : readers_) {
+      uint64_t most = std::numeric_limits<uint64_t>::max();
+      while (Delivers(*reader) && DeliverTo(*reader, &most) <= Step::kToldGap) {
+      }
     }
   }
-  for (const auto& stream : streams_) {
-    if (stream->sink == nullptr || !stream->announced || stream->failed) continue;
-    if (stream->closing || stream->ended) {
-      Leave(*stream);
-      std::exchange(stream->sink, nullptr)->OnFinished();
-    }
-  }
+  Finish();
   Sweep();
+}
+
+void ConsumerSet::DeliverToGroup(GroupMembers& members) {
+  queue::Lane& core = lane_->core();
+  queue::Group& group = *members.group;
+  const MonoNanos now = lane_->env().now.mono;
+  const uint64_t chunk = members.Chunk(now);
+  bool reading = false;
+  // What some have no room for goes to those who have.
+  size_t takers = members.streams.size();
+  while (takers > 0 && core.HasFor(group)) {
+    const Offset next = std::max(group.next(), core.head());
+    const Offset end = core.visible_end();
+    const uint64_t left = group.ready_messages() + (end > next ? end - next : 0);
+    takers = DeliverRound(members, std::max(chunk, (left + takers - 1) / takers), &reading);
+  }
+  pb::StallReason reason = pb::STALL_REASON_UNSPECIFIED;
+  if (reading) {
+    reason = pb::STALL_REASON_READING_DISK;
+  } else if (!core.HasFor(group)) {
+    reason = group.delayed_messages() > 0 ? pb::STALL_REASON_RETRY_DELAY
+             : !group.parked().empty()    ? pb::STALL_REASON_PARKED
+                                          : pb::STALL_REASON_EMPTY;
+  }
+  members.stall.Set(reason, now);
+}
+
+size_t ConsumerSet::DeliverRound(GroupMembers& members, uint64_t share, bool* reading) {
+  const queue::Lane& core = lane_->core();
+  const size_t n = members.streams.size();
+  size_t takers = 0;
+  for (size_t i = 0; i < n && core.HasFor(*members.group); ++i) {
+    ConsumerStream& stream = *members.streams[members.turn++ % n];
+    uint64_t most = share;
+    Step step = Step::kCannot;
+    while (most > 0 && Delivers(stream) && core.HasFor(*members.group)) {
+      step = DeliverTo(stream, &most);
+      if (step > Step::kToldGap) break;
+    }
+    members.in_period += share - most;
+    if (step == Step::kTook) ++takers;
+    *reading = step == Step::kNothing && core.HasFor(*members.group);
+    if (*reading) return 0;
+  }
+  return takers;
 }
 
 void ConsumerSet::Observe(const wire::Delivery& delivery, const Now& now) {
@@ -67,19 +111,19 @@ void ConsumerSet::Observe(const wire::Delivery& delivery, const Now& now) {
   }
 }
 
-bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
-  if (stream.ended || stream.sink == nullptr) return false;
+ConsumerSet::Step ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t* most) {
   const Now& now = lane_->env().now;
-  if (!stream.sink->CanDeliver()) {
-    stream.SetStall(pb::STALL_REASON_SLOW_READER, now.mono);
-    return false;
-  }
+  const auto stalled = [&](pb::StallReason reason, Step step) {
+    stream.stall.Set(reason, now.mono);
+    return step;
+  };
+  if (!stream.sink->CanDeliver()) return stalled(pb::STALL_REASON_SLOW_READER, Step::kCannot);
   queue::Lane& core = lane_->core();
   wire::Delivery delivery;
   queue::DiskRead read;
   std::vector<OffsetRange> gap;
   Credit max = kMostPerFrame;
-  max.messages = std::min(max.messages, share);
+  max.messages = std::min(max.messages, *most);
   queue::Outcome outcome;
   Credit room;
   if (stream.is_reader()) {
@@ -91,14 +135,12 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
       stream.tokens_at = now.mono;
       const auto allowed = static_cast<uint64_t>(stream.tokens);
       if (allowed == 0 && stream.reader->next < core.visible_end()) {
-        stream.SetStall(pb::STALL_REASON_RATE_LIMIT, now.mono);
-        return false;
+        return stalled(pb::STALL_REASON_RATE_LIMIT, Step::kCannot);
       }
       max.messages = std::min(max.messages, std::max<uint64_t>(allowed, 1));
     }
     outcome = core.Read(*stream.reader, room, max, &delivery, &read, &gap);
   } else {
-    if (stream.group == nullptr) return false;
     const Credit in_flight = stream.group->InFlightOf(stream.member);
     room = stream.account.Room(in_flight);
     const auto deadline = static_cast<MonoNanos>(core.tuning().ack_deadline_ms) * kNanosPerMilli;
@@ -114,50 +156,41 @@ bool ConsumerSet::DeliverTo(ConsumerStream& stream, uint64_t share) {
   if (read.fetch != nullptr) lane_->StartRead(read);
   switch (outcome) {
     case queue::Outcome::kDelivered:
+      *most -= std::min(*most, delivery.cost.messages);
       stream.account.Deliver(delivery.cost);
       stream.tokens -= static_cast<double>(delivery.cost.messages);
       totals_.delivered += delivery.cost;
       if (!stream.is_reader()) Observe(delivery, now);
-      stream.SetStall(pb::STALL_REASON_UNSPECIFIED, now.mono);
       stream.sink->OnDelivery(std::move(delivery));
-      return stream.sink != nullptr && stream.sink->CanDeliver();
+      return stalled(pb::STALL_REASON_UNSPECIFIED, Step::kTook);
     case queue::Outcome::kGap:
       stream.sink->OnGap(gap, lane_->GapReasonFor(gap.front()));
-      return true;
+      return Step::kToldGap;
     case queue::Outcome::kStopped:
       stream.ended = true;
+      leaving_ = true;
       stream.sink->OnEnd(pb::END_REASON_STOP, stream.reader->next);
-      return false;
+      return Step::kCannot;
     case queue::Outcome::kNoRoom: {
-      pb::StallReason reason = pb::STALL_REASON_NO_CREDIT;
       const Credit own = stream.account.left();
       if (own.messages > room.messages || own.bytes > room.bytes) {
-        reason = pb::STALL_REASON_IN_FLIGHT_CLAMP;
-      } else if (room.messages > 0 && room.bytes > 0) {
-        reason = pb::STALL_REASON_RECORD_LARGER_THAN_CREDIT;
+        return stalled(pb::STALL_REASON_IN_FLIGHT_CLAMP, Step::kCannot);
       }
-      stream.SetStall(reason, now.mono);
-      return false;
+      return stalled(room.messages > 0 && room.bytes > 0
+                         ? pb::STALL_REASON_RECORD_LARGER_THAN_CREDIT
+                         : pb::STALL_REASON_NO_CREDIT,
+                     Step::kCannot);
     }
     case queue::Outcome::kReadDisk:
-      stream.SetStall(pb::STALL_REASON_READING_DISK, now.mono);
-      return false;
-    case queue::Outcome::kEmpty: {
-      pb::StallReason reason = pb::STALL_REASON_EMPTY;
-      if (stream.group != nullptr && stream.group->delayed_messages() > 0) {
-        reason = pb::STALL_REASON_RETRY_DELAY;
-      } else if (stream.group != nullptr && !stream.group->parked().empty()) {
-        reason = pb::STALL_REASON_PARKED;
-      }
-      stream.SetStall(reason, now.mono);
-      return false;
-    }
+      return stalled(pb::STALL_REASON_READING_DISK, Step::kNothing);
+    case queue::Outcome::kEmpty:
+      return stalled(pb::STALL_REASON_EMPTY, Step::kNothing);
     case queue::Outcome::kMissing:
       Fail(stream, {.kind = ErrorKind::kCorrupt,
                     .message = "a record that should be kept is not in the log"});
-      return false;
+      return Step::kCannot;
   }
-  return false;
+  return Step::kCannot;
 }
 
 void ConsumerSet::TellRevoked(const std::vector<std::pair<queue::MemberId, OffsetRange>>& revoked,

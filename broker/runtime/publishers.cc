@@ -38,6 +38,8 @@ void PublisherSet::Open(const std::shared_ptr<PublisherStream>& stream, uint64_t
   }
   stream->account = ledger_.Open();
   stream->active_at = lane_->env().now.mono;
+  CountActive(*stream);
+  Concern(*stream);
   PublisherOpened opened;
   opened.epoch = stream->epoch;
   opened.next_sequence = *next;
@@ -57,6 +59,7 @@ void PublisherSet::Fail(PublisherStream& stream, Error error) {
   if (stream.failed) return;
   if (error.queue.empty()) error.queue = lane_->name();
   stream.failed = std::move(error);
+  leaving_ = true;
   lane_->MarkDirty();
 }
 
@@ -97,6 +100,8 @@ void PublisherSet::Publish(const std::shared_ptr<PublisherStream>& stream, uint6
                  .actual = messages ? cost.messages : cost.bytes});
   }
   stream->active_at = lane_->env().now.mono;
+  CountActive(*stream);
+  Concern(*stream);
   const uint64_t count = records.count();
   const std::string& id = *stream->producer_id;
   const auto judgement = table_.Judge(id, stream->epoch, first_sequence, count);
@@ -191,15 +196,19 @@ void PublisherSet::Demand(PublisherStream& stream, const DemandIn& demand) {
   if (stream.waiting == Credit{}) stream.waiting_since = lane_->env().now.mono;
   stream.waiting = demand.waiting;
   stream.next_record_bytes = demand.next_record_bytes;
+  CountActive(stream);
+  Concern(stream);
 }
 
 void PublisherSet::Close(PublisherStream& stream) {
   stream.closing = true;
+  leaving_ = true;
   lane_->MarkDirty();
 }
 
 void PublisherSet::Detach(const std::shared_ptr<PublisherStream>& stream) {
   stream->sink = nullptr;
+  leaving_ = true;
   Leave(*stream);
   lane_->MarkDirty();
 }
@@ -210,6 +219,7 @@ void PublisherSet::Leave(PublisherStream& stream) {
   stream.last_received = ledger_.received(*stream.account);
   ledger_.Close(*stream.account);
   stream.account.reset();
+  if (std::exchange(stream.counted, false)) --active_;
   table_.Disconnect(*stream.producer_id, stream.epoch);
 }
 
@@ -221,9 +231,13 @@ void PublisherSet::FailAll(const Error& error) {
 void PublisherSet::Flush(Offset stored_end, const credit::Pressure& pressure) {
   Confirm(stored_end);
   Plan(pressure);
+  for (PublisherStream* stream : confirming_) {
+    if (stream->sink != nullptr && !stream->confirms.empty()) SendConfirms(*stream, nullptr);
+  }
+  confirming_.clear();
+  if (!leaving_) return;
   for (const auto& stream : streams_) {
     if (stream->sink == nullptr || !stream->announced) continue;
-    if (!stream->confirms.empty()) SendConfirms(*stream, nullptr);
     if (stream->closing && stream->unconfirmed == 0 && !stream->failed) {
       Leave(*stream);
       std::exchange(stream->sink, nullptr)->OnFinished();
@@ -247,7 +261,10 @@ void PublisherSet::Confirm(Offset stored_end) {
       continue;
     }
     stream.confirm_level = pending.level;
-    if (!stream.confirms.empty()) {
+    if (stream.confirms.empty()) {
+      confirming_.push_back(&stream);
+      Concern(stream);  // a grant can ride on it
+    } else {
       ConfirmRun& last = stream.confirms.back();
       const bool follows = last.first_sequence + last.count == pending.run.first_sequence &&
                            last.duplicate == pending.run.duplicate &&
@@ -267,55 +284,110 @@ void PublisherSet::SendConfirms(PublisherStream& stream, const GrantOut* grant) 
   stream.confirms.clear();
 }
 
-void PublisherSet::Plan(const credit::Pressure& pressure) {
+void PublisherSet::Concern(PublisherStream& stream) {
+  if (std::exchange(stream.concerned, true)) return;
+  concerned_.push_back(&stream);
+}
+
+void PublisherSet::CountActive(PublisherStream& stream) {
+  if (!std::exchange(stream.counted, true)) ++active_;
+}
+
+void PublisherSet::CountAllActive() {
   const MonoNanos now = lane_->env().now.mono;
-  claims_.clear();
+  active_ = 0;
   for (const auto& stream : streams_) {
+    stream->counted =
+        stream->account && (!(stream->waiting == Credit{}) ||
+                            now - stream->active_at < credit::WindowSharePolicy::kIdleAfter);
+    if (stream->counted) ++active_;
+  }
+}
+
+template <typename Streams>
+void PublisherSet::Ask(const Streams& streams, credit::Pressure pressure) {
+  planned_.clear();
+  claims_.clear();
+  pressure.others_active = active_;
+  for (const auto& stream : streams) {
+    if (!stream->account || !stream->announced || stream->failed || stream->closing) continue;
+    if (stream->counted) --pressure.others_active;
     credit::Claim claim;
-    if (stream->account && stream->announced && !stream->failed && !stream->closing) {
-      claim.outstanding = ledger_.outstanding(*stream->account);
-      claim.waiting = stream->waiting;
-      claim.next_record_bytes = stream->next_record_bytes;
-      claim.waiting_since = stream->waiting_since;
-      claim.active_at = stream->active_at;
-      claim.riding = !stream->confirms.empty();
-      claims_.push_back(claim);
-    }
+    claim.outstanding = ledger_.outstanding(*stream->account);
+    claim.waiting = stream->waiting;
+    claim.next_record_bytes = stream->next_record_bytes;
+    claim.waiting_since = stream->waiting_since;
+    claim.active_at = stream->active_at;
+    claim.riding = !stream->confirms.empty();
+    planned_.push_back(&*stream);
+    claims_.push_back(claim);
   }
   lane_->env().policy->Plan(pressure, claims_);
-  size_t i = 0;
-  for (const auto& stream : streams_) {
-    if (!stream->account || !stream->announced || stream->failed || stream->closing) continue;
-    const credit::Claim& claim = claims_[i++];
-    const bool granted = !(claim.grant == Credit{});
-    if (claim.reason != stream->reason) {
-      stream->reason = claim.reason;
-      stream->reason_since = now;
+  refused_ = std::any_of(claims_.begin(), claims_.end(),
+                         [](const auto& claim) { return claim.reason != credit::Reason::kNone; });
+}
+
+void PublisherSet::Plan(const credit::Pressure& pressure) {
+  const MonoNanos now = lane_->env().now.mono;
+  bool all = refused_ || now >= plan_all_at_ || pressure.stop != planned_stop_;
+  if (!all && concerned_.empty()) return;
+  planned_stop_ = pressure.stop;
+  if (!all) {
+    Ask(concerned_, pressure);
+    all = refused_;
+  }
+  if (all) {
+    plan_all_at_ = now + kPlanAllEvery;
+    CountAllActive();
+    Ask(streams_, pressure);
+  }
+  for (PublisherStream* stream : concerned_) stream->concerned = false;
+  // Those that have not been told yet that they are open wait for their first credit.
+  std::erase_if(concerned_, [](PublisherStream* stream) {
+    stream->concerned = stream->account && !stream->announced && !stream->failed;
+    return !stream->concerned;
+  });
+  for (size_t i = 0; i < planned_.size(); ++i) {
+    PublisherStream& stream = *planned_[i];
+    const credit::Claim& claim = claims_[i];
+    Tell(stream, claim, pressure);
+    if (claim.low || claim.reason != credit::Reason::kNone || !(stream.waiting == Credit{})) {
+      Concern(stream);
     }
-    if (!granted && stream->reason == stream->told_reason) continue;
-    const Credit limit =
-        granted ? ledger_.Grant(*stream->account, claim.grant, {pressure.window, pressure.held})
-                : ledger_.granted(*stream->account);
-    if (granted) {
-      // It does not say again what it still waits for when it gets a part.
-      stream->waiting -= {std::min(stream->waiting.messages, claim.grant.messages),
-                          std::min(stream->waiting.bytes, claim.grant.bytes)};
-    }
-    stream->told_reason = stream->reason;
-    GrantOut out;
-    out.epoch = stream->epoch;
-    out.limit = limit;
-    out.reason = static_cast<pb::CreditReason>(stream->reason);
-    out.reason_age_ms =
-        stream->reason == credit::Reason::kNone ? 0 : (now - stream->reason_since) / kNanosPerMilli;
-    out.window_bytes = pressure.window.bytes;
-    out.window_used_bytes = pressure.held.bytes + ledger_.unspent().bytes;
-    if (stream->sink == nullptr) continue;
-    if (stream->confirms.empty()) {
-      stream->sink->OnGrant(out);
-    } else {
-      SendConfirms(*stream, &out);
-    }
+  }
+}
+
+void PublisherSet::Tell(PublisherStream& stream, const credit::Claim& claim,
+                        const credit::Pressure& pressure) {
+  const MonoNanos now = lane_->env().now.mono;
+  const bool granted = !(claim.grant == Credit{});
+  if (claim.reason != stream.reason) {
+    stream.reason = claim.reason;
+    stream.reason_since = now;
+  }
+  if (!granted && stream.reason == stream.told_reason) return;
+  const Credit limit =
+      granted ? ledger_.Grant(*stream.account, claim.grant, {pressure.window, pressure.held})
+              : ledger_.granted(*stream.account);
+  if (granted) {
+    // It does not say again what it still waits for when it gets a part.
+    stream.waiting -= {std::min(stream.waiting.messages, claim.grant.messages),
+                       std::min(stream.waiting.bytes, claim.grant.bytes)};
+  }
+  stream.told_reason = stream.reason;
+  GrantOut out;
+  out.epoch = stream.epoch;
+  out.limit = limit;
+  out.reason = static_cast<pb::CreditReason>(stream.reason);
+  out.reason_age_ms =
+      stream.reason == credit::Reason::kNone ? 0 : (now - stream.reason_since) / kNanosPerMilli;
+  out.window_bytes = pressure.window.bytes;
+  out.window_used_bytes = pressure.held.bytes + ledger_.unspent().bytes;
+  if (stream.sink == nullptr) return;
+  if (stream.confirms.empty()) {
+    stream.sink->OnGrant(out);
+  } else {
+    SendConfirms(stream, &out);
   }
 }
 
@@ -341,11 +413,15 @@ void PublisherSet::Sweep() {
     Leave(*stream);
     if (stream->sink != nullptr) std::exchange(stream->sink, nullptr)->OnClosed(*stream->failed);
   }
+  std::erase_if(concerned_, [](const PublisherStream* stream) { return stream->sink == nullptr; });
   std::erase_if(streams_, [](const std::shared_ptr<PublisherStream>& stream) {
     if (stream->sink != nullptr) return false;
     stream->lane = nullptr;
     return true;
   });
+  // Those that close when all is confirmed.
+  leaving_ = std::any_of(streams_.begin(), streams_.end(),
+                         [](const auto& stream) { return stream->closing; });
 }
 
 std::pair<credit::Reason, MonoNanos> PublisherSet::reason() const {
@@ -362,10 +438,10 @@ std::pair<credit::Reason, MonoNanos> PublisherSet::reason() const {
 // ---- PublisherStream ---------------------------------------------------------
 
 void PublisherStream::CloseByOperator() {
-  if (lane == nullptr || failed) return;
-  failed = Error{
-      .kind = ErrorKind::kClosed, .message = "an operator closed the session", .queue = queue};
-  lane->MarkDirty();
+  if (lane == nullptr) return;
+  lane->publishers().Fail(
+      *this,
+      {.kind = ErrorKind::kClosed, .message = "an operator closed the session", .queue = queue});
 }
 
 pb::Session PublisherStream::Describe() const {

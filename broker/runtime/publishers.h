@@ -46,6 +46,8 @@ class PublisherStream final : public Stream {
   credit::Reason reason = credit::Reason::kNone;
   credit::Reason told_reason = credit::Reason::kNone;
   MonoNanos reason_since = 0;
+  bool concerned = false;  // the next plan is about it; see PublisherSet::Plan
+  bool counted = false;    // among the active ones
 
   // To be sent at the end of the batch.
   std::vector<ConfirmRun> confirms;
@@ -79,6 +81,8 @@ class PublisherSet {
   void Flush(Offset stored_end, const credit::Pressure& pressure);
   void Drain(const DrainOut& drain);
   void OnTuning();
+  // Ends the stream in the next batch; the first error counts.
+  void Fail(PublisherStream& stream, Error error);
 
   const credit::Ledger& ledger() const { return ledger_; }
   failure::ProducerTable& table() { return table_; }
@@ -102,22 +106,42 @@ class PublisherSet {
     Durability level = Durability::kMemory;
     std::unique_ptr<Error> refusal;  // instead of a confirmation, in its turn
   };
-  void Fail(PublisherStream& stream, Error error);
   std::optional<Error> CheckSizes(const wire::Records& records) const;
   void AddPending(const std::shared_ptr<PublisherStream>& stream, Offset end, ConfirmRun run,
                   std::unique_ptr<Error> refusal);
   void Confirm(Offset stored_end);
   void SendConfirms(PublisherStream& stream, const GrantOut* grant);
+  // Asks the policy for those whom something has happened to; for all, if one of them
+  // is refused, and every kPlanAllEvery, for what only the time changes.
   void Plan(const credit::Pressure& pressure);
+  template <typename Streams>
+  void Ask(const Streams& streams, credit::Pressure pressure);
+  void Tell(PublisherStream& stream, const credit::Claim& claim, const credit::Pressure& pressure);
+  // The next plan is about it.
+  void Concern(PublisherStream& stream);
+  // It counts when the window is shared.
+  void CountActive(PublisherStream& stream);
+  void CountAllActive();
   void Leave(PublisherStream& stream);
   void Sweep();
+
+  static constexpr MonoNanos kPlanAllEvery = 100 * kNanosPerMilli;
 
   LaneActor* const lane_;
   credit::Ledger ledger_;
   failure::ProducerTable table_;
   std::vector<std::shared_ptr<PublisherStream>> streams_;
   std::deque<Pending> pending_;
-  std::vector<credit::Claim> claims_;  // reused
+  std::vector<PublisherStream*> concerned_;
+  std::vector<PublisherStream*> confirming_;  // have confirms
+  std::vector<PublisherStream*> planned_;     // reused, as are the claims, one each
+  std::vector<credit::Claim> claims_;
+  uint64_t active_ = 0;  // streams that are counted
+  MonoNanos plan_all_at_ = 0;
+  bool refused_ = false;  // in the last plan
+  credit::Reason planned_stop_ = credit::Reason::kNone;
+  // A stream failed, closes or left: there is something to end or to sweep.
+  bool leaving_ = false;
   uint64_t opened_ = 0;
   PublisherTotals totals_;
   std::optional<DrainOut> drain_;
