@@ -256,8 +256,19 @@ func (p *chunkPool) Put(b *[]byte) {
 // has written the frame, which is how the sender learns that a write is over.
 type heads struct {
 	writing atomic.Int32
+	awaited atomic.Bool // somebody wants to know when writing is 0
 	written func()
 	free    sync.Pool
+}
+
+// busy says whether so much is being written that a frame had better grow; then
+// written is called once that is over.
+func (h *heads) busy() bool {
+	if h.writing.Load() < maxQueuedData {
+		return false
+	}
+	h.awaited.Store(true)
+	return h.writing.Load() >= maxQueuedData // it may be over already
 }
 
 func (h *heads) Get(int) *[]byte {
@@ -271,7 +282,7 @@ func (h *heads) Get(int) *[]byte {
 
 func (h *heads) Put(b *[]byte) {
 	h.free.Put(b)
-	if h.writing.Add(-1) == 0 {
+	if h.writing.Add(-1) == 0 && h.awaited.Swap(false) {
 		h.written()
 	}
 }

@@ -29,7 +29,12 @@ type Producer struct {
 	wake   chan struct{} // the sender has something to do
 	done   chan struct{} // closed when the goroutines have ended
 
+	// Held from the making of a frame until the transport has it, so that frames go
+	// out in order; before mu.
+	sending sync.Mutex
+
 	mu      sync.Mutex
+	current *stream // that is served
 	id      string
 	session string
 	tuning  *pb.QueueTuning
@@ -156,7 +161,12 @@ func (p *Producer) PublishAsync(ctx context.Context, m Message) (Future, error) 
 		return Future{}, err
 	}
 	p.mu.Lock()
-	if f, ok, err := p.tryLocked(&m, size); ok || err != nil {
+	f, ok, err := p.tryLocked(&m, size)
+	if ok {
+		p.sendAccepted()
+		return f, nil
+	}
+	if err != nil {
 		p.mu.Unlock()
 		return f, err
 	}
@@ -172,8 +182,12 @@ func (p *Producer) TryPublish(m Message) (Future, error) {
 	}
 	p.mu.Lock()
 	f, ok, err := p.tryLocked(&m, size)
+	if ok {
+		p.sendAccepted()
+		return f, nil
+	}
 	p.mu.Unlock()
-	if err == nil && !ok {
+	if err == nil {
 		err = ErrNoCredit
 	}
 	return f, err

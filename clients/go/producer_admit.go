@@ -68,11 +68,7 @@ func (p *Producer) tryLocked(m *Message, size int) (Future, bool, error) {
 			Message: "larger than the queue's max_message_bytes", Limit: p.maxSize, Actual: uint64(size)}
 	}
 	if p.up && p.waiters.front == nil && p.reserved.fits(p.allowed(), 1, uint64(size)) {
-		f := p.accept(m, size)
-		if p.idle {
-			p.poke()
-		}
-		return f, true, nil
+		return p.accept(m, size), true, nil
 	}
 	if p.up && p.reason == ReasonFullReject {
 		return Future{}, false, p.fullError()
@@ -121,9 +117,7 @@ func (p *Producer) wait(ctx context.Context, m Message, size int) (Future, error
 		p.blockedSince = time.Now()
 	}
 	p.tellBlocked()
-	if p.idle {
-		p.poke()
-	}
+	p.stir()
 	p.release()
 	select {
 	case <-w.ready:
@@ -133,9 +127,7 @@ func (p *Producer) wait(ctx context.Context, m Message, size int) (Future, error
 			p.waiters.remove(w)
 			w.err = ctxErr(ctx)
 			p.admit() // what waits behind a large record may fit
-			if p.idle {
-				p.poke()
-			}
+			p.stir()
 		} else {
 			<-w.ready
 		}

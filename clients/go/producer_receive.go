@@ -29,9 +29,7 @@ func (p *Producer) receive(s *stream) error {
 		}
 		p.mu.Lock()
 		err := p.handle(s, &f)
-		if p.idle {
-			p.poke()
-		}
+		p.stir()
 		p.release()
 		if err != nil {
 			return err

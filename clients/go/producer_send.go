@@ -29,11 +29,13 @@ func (p *Producer) send(s *stream) {
 	pinged := time.Now()
 	closed := false
 	for {
+		p.sending.Lock()
 		p.mu.Lock()
 		out, wait := p.due(&closed, &pinged, s.heartbeat)
 		if out == nil {
 			p.idle = true
 			p.release()
+			p.sending.Unlock()
 			timer.Reset(wait)
 			select {
 			case <-p.wake:
@@ -50,14 +52,52 @@ func (p *Producer) send(s *stream) {
 			continue
 		}
 		p.release()
-		if err := s.SendMsg(out); err != nil {
-			// io.EOF: the receiver learns why. Anything else is the client's own defect.
-			if !errors.Is(err, io.EOF) {
-				s.cancel(fromStatus(err, nil))
-			}
+		sent := p.write(s, out)
+		p.sending.Unlock()
+		if !sent {
 			<-s.ctx.Done()
 			return
 		}
+	}
+}
+
+// write hands a frame to the transport. REQUIRES: sending.
+func (p *Producer) write(s *stream, out any) bool {
+	err := s.SendMsg(out)
+	// io.EOF: the receiver learns why. Anything else is the client's own defect.
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.cancel(fromStatus(err, nil))
+	}
+	return err == nil
+}
+
+// sendAccepted sends what was just accepted from here, if the sender has nothing to
+// do: a change of goroutines less before the record is on its way. While nothing is
+// being written the transport has room for a frame, so this does not wait. REQUIRES:
+// mu; releases it.
+func (p *Producer) sendAccepted() {
+	s := p.current
+	if s == nil || !p.idle || p.heads.writing.Load() > 0 || !p.sending.TryLock() {
+		p.stir()
+		p.mu.Unlock()
+		return
+	}
+	defer p.sending.Unlock()
+	out, next, linger := p.nextBatch(time.Now())
+	if out != nil || next > 0 || linger > 0 {
+		p.stir() // for what is left; else a confirmation comes before there is anything
+	}
+	p.release()
+	if out != nil {
+		p.write(s, out)
+	}
+}
+
+// stir wakes the sender if there is something for it. REQUIRES: mu.
+func (p *Producer) stir() {
+	if p.idle && (p.unsent < len(p.q) || p.waiters.front != nil || p.demanded.waiting != (Credit{}) ||
+		p.reason == ReasonFairShare || p.pong != nil || p.drain != nil || p.closing) {
+		p.poke()
 	}
 }
 
@@ -106,7 +146,7 @@ func (p *Producer) nextBatch(now time.Time) (out *wire.Out, next uint64, linger 
 	}
 	b := p.q[p.unsent]
 	if !b.sealed {
-		if p.heads.writing.Load() >= maxQueuedData && b.encoded < worthSending {
+		if b.encoded < worthSending && p.heads.busy() {
 			return nil, 0, 0
 		}
 		hurry := p.closing || p.drain != nil || p.flushing > 0 || p.waiters.front != nil

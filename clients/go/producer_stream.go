@@ -208,6 +208,9 @@ func (p *Producer) finish(err error, failed bool) {
 // serve sends and receives until the stream ends: nil when it ended with OK.
 func (p *Producer) serve(s *stream) error {
 	received := make(chan error, 1)
+	p.mu.Lock()
+	p.current = s
+	p.mu.Unlock()
 	s.watch()
 	go func() {
 		err := p.receive(s)
