@@ -34,8 +34,8 @@ struct Stall {
 // The members of a group, in the order in which they are asked, by turns.
 //
 // When little comes, everybody gets some of it; when much does, each gets at least
-// what the group took lately in a millisecond, so that frames are not cut into more
-// and more pieces the more members there are.
+// what the group took lately in half a period, so that frames are not cut into more and
+// more pieces the more members there are.
 struct GroupMembers {
   static constexpr MonoNanos kPeriod = 8 * kNanosPerMilli;
   // The least that is worth a frame of its own, in messages.
