@@ -306,7 +306,8 @@ void LaneActor::MaybeSnapshot() {
   appended_bytes_at_snapshot_ = env_->appended_bytes;
   appended_bytes_at_oldest_ = env_->appended_bytes;
   gone_bytes_at_snapshot_ = core_.bytes_before(core_.head());
-  untrimmed_bytes_ = Less(core_.bytes_before(core_.window().storing_end()), gone_bytes_at_snapshot_);
+  untrimmed_bytes_ =
+      Less(core_.bytes_before(core_.window().storing_end()), gone_bytes_at_snapshot_);
   core_.MarkHead();
   const auto needed = core_.NeededPosition();
   AppendSnapshot([this, needed](Err err, Position position) {
