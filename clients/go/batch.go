@@ -257,7 +257,7 @@ func (p *chunkPool) Put(b *[]byte) {
 type heads struct {
 	writing atomic.Int32
 	awaited atomic.Bool // somebody wants to know when writing is 0
-	written func()
+	written func()      // may be nil where busy is not called
 	free    sync.Pool
 }
 

@@ -106,7 +106,6 @@ func newConsumer(c *Client, queue string) *Consumer {
 		c: c, queue: queue, link: link{c: c}, start: time.Now(),
 		wake: make(chan struct{}, 1), arrived: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	n.heads.written = n.poke
 	return n
 }
 
