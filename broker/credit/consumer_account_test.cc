@@ -69,6 +69,7 @@ TEST(ConsumerAccount, ARecordLargerThanTheClampGoesAlone) {
 // I12 under random consumers, and that the check sees an account off by one.
 struct OffByOne : ConsumerAccount {
   using ConsumerAccount::ConsumerAccount;
+  // NOLINTNEXTLINE(bugprone-derived-method-shadowing-base-method): the planted fault
   Credit Room(const Credit& in_flight) const {
     return ConsumerAccount::Room(in_flight) + Credit{1, 0};
   }

@@ -268,6 +268,7 @@ class Model {
     pressure.stop = stop_;
     pressure.now = now_;
     std::vector<Claim> claims;
+    claims.reserve(producers_.size());
     for (const Producer& p : producers_) {
       claims.push_back({.outstanding = ledger_.outstanding(p.account),
                         .waiting = p.waiting,

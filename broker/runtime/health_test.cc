@@ -189,7 +189,7 @@ TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
   ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());
   // Of the same shard; nothing of it is on its way to the disk.
   std::string name = "other";
-  while (&broker.Of(name) != &broker.Of("q")) name += "x";
+  while (&broker.Of(name) != &broker.Of("q")) name += 'x';
   ASSERT_TRUE(broker.CreateQueue(name, Small(pb::DURABILITY_MEMORY)).ok());
   auto publisher = broker.Publisher("q");
   auto other = broker.Publisher(name);
@@ -227,7 +227,7 @@ TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {
   ASSERT_TRUE(broker.CreateQueue("spills", tuning).ok());
   // Of the same shard: each has a pace of its own.
   std::string name = "live";
-  while (&broker.Of(name) != &broker.Of("spills")) name += "x";
+  while (&broker.Of(name) != &broker.Of("spills")) name += 'x';
   ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
   auto spills = broker.Publisher("spills");
   auto live = broker.Publisher(name);

@@ -84,7 +84,8 @@ void LaneActor::SeekGroup(queue::Group* group, Offset target, Done done) {
 }
 
 void LaneActor::DeleteGroup(queue::Group* group, Done done) {
-  const std::string name = group->name();
+  // The group is gone below.
+  const std::string name = group->name();  // NOLINT(performance-unnecessary-copy-initialization)
   consumers_.FailGroup(
       group, {.kind = ErrorKind::kClosed, .message = absl::StrCat("group ", name, " was deleted")});
   ForgetFetch(&group->fresh_fetch);

@@ -24,6 +24,7 @@ pb::QueueTuning Memory() {
 
 std::vector<std::unique_ptr<TestConsumer>> Members(TestBroker& broker, size_t count) {
   std::vector<std::unique_ptr<TestConsumer>> members;
+  members.reserve(count);
   for (size_t i = 0; i < count; ++i) members.push_back(broker.Member("q", "g"));
   return members;
 }

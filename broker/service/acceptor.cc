@@ -12,12 +12,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "broker/base/thread_name.h"
 
 namespace spillway::service {
@@ -121,7 +121,7 @@ std::optional<Error> Acceptor::Bind() {
     return CannotListen(listen, gai_strerror(error));
   }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> all(found, &freeaddrinfo);
-  port_ = std::atoi(port.c_str());
+  if (!absl::SimpleAtoi(port, &port_)) return CannotListen(listen, "the port is no number");
   int failed = 0;
   for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
     const int fd = ListenOn(*address, port_);
@@ -153,6 +153,7 @@ void Acceptor::Stop() {
 void Acceptor::Run() {
   NameThread("accept");
   std::vector<pollfd> fds;
+  fds.reserve(listeners_.size() + 1);
   for (const int fd : listeners_) fds.push_back({.fd = fd, .events = POLLIN, .revents = 0});
   fds.push_back({.fd = stop_, .events = POLLIN, .revents = 0});
   while (true) {

@@ -48,7 +48,7 @@ std::optional<Error> Parse(std::string_view bytes, std::string_view field,
     std::string what = path + " is not an encoded " + message->GetDescriptor()->name();
     return InvalidArgument(std::move(path), std::move(what));
   }
-  if (!path.empty()) path += ".";
+  if (!path.empty()) path += '.';
   path += text;
   std::string what = path + " is not valid UTF-8";
   return InvalidArgument(std::move(path), std::move(what));
