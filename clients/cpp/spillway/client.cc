@@ -21,8 +21,8 @@ struct Answered {
 
 template <typename Session, typename Options>
 Result<std::shared_ptr<Session>> OpenSession(const std::shared_ptr<internal::Core>& core,
-                                             Options options) {
-  auto session = std::make_shared<Session>(core, std::move(options));
+                                             Options&& options) {
+  auto session = std::make_shared<Session>(core, std::forward<Options>(options));
   const Status status = session->Open();
   if (!status.ok()) return status.error();
   return session;

@@ -20,7 +20,7 @@ class Backoff {
   // slow down rather than end, and not all clients come at once. `at_least` is the
   // broker's retry_after; `jitter` draws between 0 and its argument.
   template <typename Jitter>
-  milliseconds Next(bool budget, milliseconds at_least, Jitter jitter) {
+  milliseconds Next(bool budget, milliseconds at_least, const Jitter& jitter) {
     ceiling_ = std::clamp(2 * ceiling_, base_, max_);
     const milliseconds wait = budget ? jitter(ceiling_) : max_ - jitter(max_ / 2);
     return std::max<milliseconds>(wait, at_least);

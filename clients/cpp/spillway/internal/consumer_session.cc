@@ -154,6 +154,7 @@ void ConsumerSession::Finished(uint64_t delivery, uint64_t epoch, const FrameInd
   }
   if (released) return;
   std::vector<OffsetRange> all;
+  all.reserve(index.runs.size());
   for (const FrameIndex::Run& run : index.runs) all.push_back({run.first_offset, run.count});
   Settle(all, delivery, SettleAction::kRetry, {});
 }

@@ -230,7 +230,7 @@ Credit ProducerSession::WaitingLocked() const {
 }
 
 std::optional<grpc::ByteBuffer> ProducerSession::NextFrameLocked() {
-  if (!(lingering_ && log_.only_open() && !closing_)) {
+  if (!lingering_ || !log_.only_open() || closing_) {
     if (std::optional<grpc::ByteBuffer> frame = log_.Next()) return frame;
   }
   const Credit waiting = WaitingLocked();

@@ -57,8 +57,8 @@ class ProducerSession final : public Session {
   // Why nothing can be taken over at all, if so.
   std::optional<Error> RefusalLocked() const;
   // Waits in line until `admit` takes something over; it returns whether it did.
-  template <typename Admit>
-  Status Admit(std::unique_lock<std::mutex>* lock, Waiter* waiter, Timeout timeout, Admit admit);
+  template <typename AdmitFn>
+  Status Admit(std::unique_lock<std::mutex>* lock, Waiter* waiter, Timeout timeout, AdmitFn admit);
   void WakeLocked();
   void AppendedLocked();
   Credit WaitingLocked() const;
