@@ -141,6 +141,7 @@ TEST(MemoryStore, ASeedRepeatsTheOrder) {
     MemoryStore store({.seed = seed});
     std::vector<std::unique_ptr<Owner>> owners;
     std::vector<uint32_t> done;
+    owners.reserve(8);
     for (uint32_t i = 0; i < 8; ++i) owners.push_back(Take(store, {i, 0}, nullptr));
     for (int n = 0; n < 4; ++n) {
       for (uint32_t i = 0; i < 8; ++i) {

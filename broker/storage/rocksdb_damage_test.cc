@@ -146,7 +146,7 @@ TEST(RocksDbDamage, IsDetectedOrHarmless) {
         bytes.resize(random.Below(bytes.size()));
         what += ", cut to " + std::to_string(bytes.size());
         break;
-      case 2: {
+      default: {
         const uint64_t at = random.Below(bytes.size());
         const uint64_t n = std::min<uint64_t>(bytes.size() - at, 1 + random.Below(512));
         std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(at), n, '\0');

@@ -40,8 +40,9 @@ std::map<uint32_t, Offset> RunAndKill(const std::string& folder, uint64_t seed, 
     int level = 0;
     unsigned long long offset = 0;
     // A line that the kill cut short says nothing.
-    if (line[std::strlen(line) - 1] == '\n' &&
-        std::sscanf(line, "%u %d %llu", &lane, &level, &offset) == 3) {
+    const bool whole = line[std::strlen(line) - 1] == '\n';
+    // NOLINTNEXTLINE(bugprone-unchecked-string-to-number-conversion): of our own child
+    if (whole && std::sscanf(line, "%u %d %llu", &lane, &level, &offset) == 3) {
       acknowledged[lane] = offset;
     }
     if (++seen == wanted) ::kill(pid, SIGKILL);

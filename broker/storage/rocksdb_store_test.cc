@@ -72,6 +72,7 @@ TEST(RocksDbStore, ManyPendingAppendsShareASync) {
   RocksDbHarness h;
   Driver drive(h);
   std::vector<Held> held;
+  held.reserve(10);
   for (uint32_t i = 0; i < 10; ++i) held.push_back(drive.Acquire({i, 0}));
   const StoreStats before = h.store().stats();
   std::promise<void> release;

@@ -140,6 +140,7 @@ std::string Times(int n, const std::string& s) {
   return out;
 }
 
+// NOLINTNEXTLINE(bugprone-throwing-static-initialization): it would fail at once
 const BadCase kBadCases[] = {
     {"empty", "", ErrorKind::kInvalidArgument, "frame"},
     {"unknown frame only", Field(99, "x"), ErrorKind::kInvalidArgument, "frame"},

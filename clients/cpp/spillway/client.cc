@@ -150,6 +150,7 @@ Result<Consumer> Client::OpenConsumer(ConsumerOptions options) {
   return Consumer(std::move(*session));
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): as the others take theirs
 Result<Reader> Client::OpenReader(ReaderOptions options) {
   auto session = OpenSession<internal::ConsumerSession>(core_, std::move(options));
   if (!session.ok()) return session.error();

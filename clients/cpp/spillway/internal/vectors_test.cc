@@ -118,7 +118,7 @@ TEST(Vectors, PublishFrames) {
     }
     grpc::Slice frame;
     ASSERT_TRUE(Flatten(PublishFrame(json["first_sequence"], grpc::Slice(fields)), &frame));
-    EXPECT_EQ(ToHex(View(frame)), json["hex"]);
+    EXPECT_EQ(ToHex(View(frame)), json["hex"].get<std::string>());
   }
 }
 
@@ -222,7 +222,7 @@ TEST(Vectors, Settles) {
       epoch = grant["epoch"];
       limit = Credit{grant["limit"]["messages"], grant["limit"]["bytes"]};
     }
-    EXPECT_EQ(Hex(SettleFrame(settled, epoch, limit)), json["hex"]);
+    EXPECT_EQ(Hex(SettleFrame(settled, epoch, limit)), json["hex"].get<std::string>());
   }
 }
 
@@ -261,8 +261,8 @@ TEST(Vectors, Errors) {
     const Error error = FromStatus(
         status, trailer.empty() ? std::optional<std::string_view>() : std::optional(trailer));
     EXPECT_EQ(Name(error.kind), json["kind"].get<std::string>()) << json["name"];
-    EXPECT_EQ(error.queue, json["queue"]) << json["name"];
-    EXPECT_EQ(error.field, json["field"]) << json["name"];
+    EXPECT_EQ(error.queue, json["queue"].get<std::string>()) << json["name"];
+    EXPECT_EQ(error.field, json["field"].get<std::string>()) << json["name"];
     EXPECT_EQ(error.limit, json["limit"]) << json["name"];
     EXPECT_EQ(error.actual, json["actual"]) << json["name"];
     EXPECT_EQ(error.retry_after_ms, json["retry_after_ms"]) << json["name"];
