@@ -105,6 +105,22 @@ std::vector<std::string> NamesOfOneShard(TestBroker& broker, size_t count) {
   return names;
 }
 
+// A producer and a member of a group of each of these queues, which are created.
+struct Ends {
+  std::vector<std::unique_ptr<TestPublisher>> publishers;
+  std::vector<std::unique_ptr<TestConsumer>> members;
+};
+Ends OpenEach(TestBroker& broker, const std::vector<std::string>& names,
+              const pb::QueueTuning& tuning) {
+  Ends ends;
+  for (const std::string& name : names) {
+    EXPECT_TRUE(broker.CreateQueue(name, tuning).ok());
+    ends.publishers.push_back(broker.Publisher(name));
+    ends.members.push_back(broker.Member(name, "g"));
+  }
+  return ends;
+}
+
 // What drains is let go of long before a memtable is full, also where each of several
 // queues has only a part of it; what is still needed is not.
 TEST(Health, WhatDrainsIsTrimmedSoon) {
@@ -113,20 +129,14 @@ TEST(Health, WhatDrainsIsTrimmedSoon) {
   auto tuning = Small();
   tuning.set_window_bytes(64 << 20);
   const std::string record(256 << 10, 'x');
-  std::vector<std::unique_ptr<TestPublisher>> publishers;
-  std::vector<std::unique_ptr<TestConsumer>> members;
-  for (const std::string& name : names) {
-    ASSERT_TRUE(broker.CreateQueue(name, tuning).ok());
-    publishers.push_back(broker.Publisher(name));
-    members.push_back(broker.Member(name, "g"));
-  }
+  const Ends ends = OpenEach(broker, names, tuning);
   uint64_t most = 0;
   const auto publish = [&](int rounds, bool settle) {
     for (int i = 0; i < rounds; ++i) {
       for (size_t q = 0; q < names.size(); ++q) {
-        ASSERT_TRUE(publishers[q]->Publish({record}));
+        ASSERT_TRUE(ends.publishers[q]->Publish({record}));
         broker.Settle();
-        if (settle) members[q]->AckAll();
+        if (settle) ends.members[q]->AckAll();
       }
       broker.Settle();
       most = std::max(most, broker.store().stats().live_bytes);
@@ -163,19 +173,15 @@ TEST(Health, AFrameThatAnotherOneOvertookIsTrimmedWhenItIsSettled) {
   const std::string record(128 << 10, 'x');
   auto tuning = Small();
   tuning.set_window_bytes(1 << 20);  // of all, not more than the broker's memory
-  std::vector<std::unique_ptr<TestPublisher>> publishers;
-  std::vector<std::unique_ptr<TestConsumer>> members;
-  for (const std::string& name : names) {
-    ASSERT_TRUE(broker.CreateQueue(name, tuning).ok());
-    publishers.push_back(broker.Publisher(name));
-    members.push_back(broker.Member(name, "g"));
-    ASSERT_TRUE(publishers.back()->Publish({record}));
-    ASSERT_TRUE(publishers.back()->Publish({record}));
+  const Ends ends = OpenEach(broker, names, tuning);
+  for (size_t q = 0; q < names.size(); ++q) {
+    ASSERT_TRUE(ends.publishers[q]->Publish({record}));
+    ASSERT_TRUE(ends.publishers[q]->Publish({record}));
     broker.Settle();
-    members.back()->Ack({0, 1});
+    ends.members[q]->Ack({0, 1});
     broker.Settle();
   }
-  for (const auto& member : members) {
+  for (const auto& member : ends.members) {
     member->Ack({1, 1});
     broker.Settle();
   }
