@@ -14,13 +14,10 @@ namespace spillway::storage {
 namespace {
 
 constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
-// Records wait for their flush in this many memtables, which are written as one: what
-// is trimmed in any of them is gone before, and a log, which is removed with its
-// memtable, is short.
-constexpr int kMemtablesPerFlush = 4;
-// Two more may fill while those are written; RocksDB slows writes down when one less than
-// this are full, and stops them at this.
-constexpr int kMostMemtables = kMemtablesPerFlush + 3;
+// A memtable is flushed by itself. Of several that are to be written as one
+// (min_write_buffer_number_to_merge), a flush that CompactRange waits for may never
+// begin: one under way takes the request with it, and what is left is too little.
+constexpr size_t kMemtables = 2;  // in write_buffer_bytes
 // Where flushes or compactions are behind, writes are slowed to this at first, and
 // further if that is not enough. RocksDB begins at 16 MiB a second, for all queues.
 constexpr uint64_t kSlowedBytesPerSecond = uint64_t{512} << 20;
@@ -101,15 +98,6 @@ rocksdb::ColumnFamilyOptions FamilyOptions(size_t write_buffer_bytes,
   return cf;
 }
 
-rocksdb::ColumnFamilyOptions DataOptions(size_t write_buffer_bytes,
-                                         const std::shared_ptr<rocksdb::Cache>& cache) {
-  auto cf = FamilyOptions(write_buffer_bytes / 2, cache);  // the size of files, too
-  cf.write_buffer_size = write_buffer_bytes / kMemtablesPerFlush;
-  cf.min_write_buffer_number_to_merge = kMemtablesPerFlush;
-  cf.max_write_buffer_number = kMostMemtables;
-  return cf;
-}
-
 rocksdb::ReadOptions ScanOptions() {
   rocksdb::ReadOptions r;
   r.fill_cache = false;
@@ -126,7 +114,7 @@ rocksdb::Status EntryTable::Open(const std::string& path, const Options& options
   const auto small = FamilyOptions(kSmallWriteBufferBytes, cache);
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, small},
-      {"data", DataOptions(options.write_buffer_bytes, cache)},
+      {"data", FamilyOptions(options.write_buffer_bytes / kMemtables, cache)},
       {"control", small},
   };
   std::unique_ptr<EntryTable> t(new EntryTable);
