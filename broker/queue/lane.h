@@ -48,8 +48,8 @@ enum class Outcome : uint8_t {
 
 // A read that a cursor waits for, or will soon, where `fetch` is set; that may be so
 // whatever the outcome, because what is fresh need not wait for what is delivered
-// again, and what is used is read ahead. The runtime starts it and calls fetch->Begin at once, or
-// forgets it and asks again.
+// again, and what is used is read ahead. The runtime starts it and calls fetch->Begin
+// at once, or forgets it and asks again.
 struct DiskRead {
   Fetch* fetch = nullptr;
   LogPosition from = 0;
