@@ -34,7 +34,20 @@ void Caretaker::Trimmed(LaneId lane, Position upto, uint64_t bytes) {
   auto& known = trimmed_[lane];
   known = std::max(known, upto);
   trimmed_bytes_ += bytes;
-  if (trimmed_bytes_ >= options_.reclaim_bytes) wake_.notify_one();
+  if (MayReclaim()) wake_.notify_one();
+}
+
+void Caretaker::Flushed() {
+  std::lock_guard lock(mu_);
+  flushed_ = true;
+  if (MayReclaim()) wake_.notify_one();
+}
+
+// A flush writes what another memtable says is deleted: who trimmed last would else
+// leave that in files for as long as nobody trims again.
+bool Caretaker::MayReclaim() const {
+  return !trimmed_.empty() &&
+         (trimmed_bytes_ >= options_.reclaim_bytes || (awaits_flush_ && flushed_));
 }
 
 void Caretaker::Run() {
@@ -45,14 +58,13 @@ void Caretaker::Run() {
     std::map<LaneId, Position> lanes;
     {
       std::unique_lock lock(mu_);
-      const auto due = [this] {
-        return stopping_ || (trimmed_bytes_ >= options_.reclaim_bytes && !trimmed_.empty());
-      };
-      wake_.wait_for(lock, std::chrono::milliseconds(options_.interval_ms), due);
+      wake_.wait_for(lock, std::chrono::milliseconds(options_.interval_ms),
+                     [this] { return stopping_ || MayReclaim(); });
       if (stopping_) return;
-      if (due()) {
+      if (MayReclaim()) {
         lanes.swap(trimmed_);
         trimmed_bytes_ = 0;
+        awaits_flush_ = flushed_ = false;
       }
     }
     lanes = InFiles(lanes);
@@ -60,22 +72,28 @@ void Caretaker::Run() {
   }
 }
 
-// What drained before its memtable was flushed has nothing in files.
+// What drained before its memtable was flushed reaches no file, and is forgotten then.
 std::map<LaneId, Position> Caretaker::InFiles(const std::map<LaneId, Position>& lanes) {
   uint64_t bytes = 0;
-  std::map<LaneId, Position> in_files;
+  std::map<LaneId, Position> in_files, left;
   for (const auto& [lane, upto] : lanes) {
-    const uint64_t of_lane = table_.FileBytesBelow(lane, upto);
-    bytes += of_lane;
-    if (of_lane > 0) in_files.emplace(lane, upto);
+    const EntryTable::Bytes of_lane = table_.BytesBelow(lane, upto);
+    bytes += of_lane.in_files;
+    if (of_lane.in_files > 0) in_files.emplace(lane, upto);
+    if (of_lane.in_memtables > 0) left.emplace(lane, upto);
   }
-  if (bytes >= options_.reclaim_bytes) return in_files;
+  const bool awaits_flush = !left.empty();
+  if (bytes < options_.reclaim_bytes) {
+    left.merge(in_files);
+    in_files.clear();
+  }
   std::lock_guard lock(mu_);
-  for (const auto& [lane, upto] : in_files) {
+  for (const auto& [lane, upto] : left) {
     auto& known = trimmed_[lane];
     known = std::max(known, upto);
   }
-  return {};
+  awaits_flush_ |= awaits_flush;
+  return in_files;
 }
 
 void Caretaker::Reclaim(const std::map<LaneId, Position>& lanes) {

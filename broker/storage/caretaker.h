@@ -28,11 +28,15 @@ class Caretaker {
   void Stop();
   // About `bytes` of the lane below `upto` were trimmed.
   void Trimmed(LaneId lane, Position upto, uint64_t bytes);
+  // A memtable became a file. Cheap: for the thread that flushed it.
+  void Flushed();
 
  private:
   void Run();
+  // REQUIRES: mu_ is held.
+  bool MayReclaim() const;
   // Of what was trimmed, what lies in files; nothing as long as that is not enough to
-  // be worth a compaction: it is kept for the next time.
+  // be worth a compaction. What may yet reach a file is kept for the next look.
   std::map<LaneId, Position> InFiles(const std::map<LaneId, Position>& lanes);
   void Reclaim(const std::map<LaneId, Position>& lanes);
 
@@ -44,7 +48,9 @@ class Caretaker {
   std::mutex mu_;
   std::condition_variable wake_;
   std::map<LaneId, Position> trimmed_;  // guarded by mu_
-  uint64_t trimmed_bytes_ = 0;          // guarded by mu_
+  uint64_t trimmed_bytes_ = 0;          // since the last look; guarded by mu_
+  bool awaits_flush_ = false;           // some of trimmed_ is not in files yet; guarded by mu_
+  bool flushed_ = false;                // since the last look; guarded by mu_
   bool stopping_ = false;               // guarded by mu_
   std::thread thread_;
 };

@@ -89,8 +89,12 @@ class EntryTable {
   rocksdb::Status ScanMeta(const std::string& prefix,
                            std::vector<std::pair<std::string, std::string>>* out) const;
 
-  // About how much of a lane's data below `upto` lies in files, deleted or not.
-  uint64_t FileBytesBelow(LaneId lane, Position upto) const;
+  // About how much of a lane's data below `upto` lies where, deleted or not.
+  struct Bytes {
+    uint64_t in_files = 0;
+    uint64_t in_memtables = 0;
+  };
+  Bytes BytesBelow(LaneId lane, Position upto) const;
   // Gives the space of a lane's data below `upto` back to the file system.
   // REQUIRES: it was deleted before. Slow: not on the commit thread.
   rocksdb::Status Reclaim(LaneId lane, Position upto);

@@ -14,11 +14,12 @@ using rocksdb::IOStatus;
 
 class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  File(LossyFileSystem& fs, bool is_log, std::unique_ptr<rocksdb::FSWritableFile> target,
-       std::shared_ptr<Progress> progress)
+  File(LossyFileSystem& fs, const std::string& name,
+       std::unique_ptr<rocksdb::FSWritableFile> target, std::shared_ptr<Progress> progress)
       : FSWritableFileOwnerWrapper(std::move(target)),
         fs_(fs),
-        is_log_(is_log),
+        is_log_(name.ends_with(".log")),
+        is_table_(name.ends_with(".sst")),
         progress_(std::move(progress)) {}
 
   IOStatus Append(const rocksdb::Slice& data, const IOOptions& options,
@@ -47,6 +48,11 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
     if (s.ok()) Synced(upto);
     return s;
   }
+  IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
+    IOStatus s = FSWritableFileOwnerWrapper::Close(options, debug);
+    if (is_table_) ++fs_.tables_;
+    return s;
+  }
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
     return Sync(options, debug);
   }
@@ -66,6 +72,7 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
   }
   LossyFileSystem& fs_;
   const bool is_log_;
+  const bool is_table_;
   const std::shared_ptr<Progress> progress_;
 };
 
@@ -83,6 +90,9 @@ IOStatus LossyFileSystem::NewWritableFile(const std::string& name,
                                           const rocksdb::FileOptions& options,
                                           std::unique_ptr<rocksdb::FSWritableFile>* file,
                                           IODebugContext* debug) {
+  if (name.ends_with(".sst")) {
+    while (tables_held_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   std::unique_ptr<rocksdb::FSWritableFile> target;
   std::shared_lock at_work(copying_);
   IOStatus s = FileSystemWrapper::NewWritableFile(name, options, &target, debug);
@@ -92,7 +102,7 @@ IOStatus LossyFileSystem::NewWritableFile(const std::string& name,
     std::lock_guard lock(mu_);
     files_[name] = progress;
   }
-  *file = std::make_unique<File>(*this, name.ends_with(".log"), std::move(target), progress);
+  *file = std::make_unique<File>(*this, name, std::move(target), progress);
   return s;
 }
 

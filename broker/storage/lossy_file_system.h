@@ -34,6 +34,10 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   int failures() const { return failures_; }
   // Each sync of a write-ahead log takes at least so long.
   void DelayLogSyncs(std::chrono::nanoseconds delay) { sync_delay_ = delay; }
+  // While they are held, what writes a table waits: a flush does not end.
+  void HoldTables(bool held) { tables_held_ = held; }
+  // How many were written to their end.
+  int tables() const { return tables_; }
 
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
@@ -60,6 +64,8 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<int> fail_append_in_{0};
   std::atomic<int> failures_{0};
   std::atomic<std::chrono::nanoseconds> sync_delay_{};
+  std::atomic<bool> tables_held_ = false;
+  std::atomic<int> tables_{0};
 };
 
 }  // namespace spillway::storage

@@ -139,6 +139,7 @@ class RocksDbStore::Core {
                                commits_->Poison("the MANIFEST could not be checked");
                              }
                            },
+                       .on_flushed = [this] { caretaker_->Flushed(); },
                        .on_error = [this](std::string why) { commits_->Poison(std::move(why)); },
                        .on_stall = [this](bool stalled) { commits_->SetStalled(stalled); }});
     pool_ = std::make_unique<TaskPool>(std::max(1, options_.read_threads));

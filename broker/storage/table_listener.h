@@ -16,6 +16,7 @@ class TableListener final : public rocksdb::EventListener {
  public:
   struct Handlers {
     std::function<void()> on_files_changed;
+    std::function<void()> on_flushed;  // after on_files_changed
     std::function<void(std::string why)> on_error;
     std::function<void(bool stalled)> on_stall;  // writes are delayed or stopped
   };
@@ -32,7 +33,11 @@ class TableListener final : public rocksdb::EventListener {
   void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
     BeBackground();
   }
-  void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { FilesChanged(); }
+  void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    FilesChanged();
+    std::lock_guard lock(mu_);
+    if (handlers_.on_flushed) handlers_.on_flushed();
+  }
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
     FilesChanged();
   }
