@@ -8,6 +8,13 @@
 #include "broker/base/thread_name.h"
 
 namespace spillway::storage {
+namespace {
+
+// A look asks for each lane that was trimmed, and there may be ten thousand: it may take
+// a hundredth of the time.
+constexpr MonoNanos kRest = 100;
+
+}  // namespace
 
 Caretaker::Caretaker(Options options, EntryTable& table, CommitThread& commits, HighWaterMark& mark,
                      DiskWatch disk)
@@ -47,7 +54,8 @@ void Caretaker::Flushed() {
 // leave that in files for as long as nobody trims again.
 bool Caretaker::MayReclaim() const {
   return !trimmed_.empty() &&
-         (trimmed_bytes_ >= options_.reclaim_bytes || (awaits_flush_ && flushed_));
+         (trimmed_bytes_ >= options_.reclaim_bytes || (awaits_flush_ && flushed_)) &&
+         SteadyNanos() >= not_before_;
 }
 
 void Caretaker::Run() {
@@ -74,6 +82,7 @@ void Caretaker::Run() {
 
 // What drained before its memtable was flushed reaches no file, and is forgotten then.
 std::map<LaneId, Position> Caretaker::InFiles(const std::map<LaneId, Position>& lanes) {
+  const MonoNanos began = SteadyNanos();
   uint64_t bytes = 0;
   std::map<LaneId, Position> in_files, left;
   for (const auto& [lane, upto] : lanes) {
@@ -93,6 +102,8 @@ std::map<LaneId, Position> Caretaker::InFiles(const std::map<LaneId, Position>& 
     known = std::max(known, upto);
   }
   awaits_flush_ |= awaits_flush;
+  const MonoNanos now = SteadyNanos();
+  not_before_ = now + (now - began) * kRest;
   return in_files;
 }
 

@@ -33,7 +33,7 @@ class Caretaker {
 
  private:
   void Run();
-  // REQUIRES: mu_ is held.
+  // Whether a look may find something, and is due. REQUIRES: mu_ is held.
   bool MayReclaim() const;
   // Of what was trimmed, what lies in files; nothing as long as that is not enough to
   // be worth a compaction. What may yet reach a file is kept for the next look.
@@ -51,6 +51,7 @@ class Caretaker {
   uint64_t trimmed_bytes_ = 0;          // since the last look; guarded by mu_
   bool awaits_flush_ = false;           // some of trimmed_ is not in files yet; guarded by mu_
   bool flushed_ = false;                // since the last look; guarded by mu_
+  MonoNanos not_before_ = 0;            // the next look; guarded by mu_
   bool stopping_ = false;               // guarded by mu_
   std::thread thread_;
 };

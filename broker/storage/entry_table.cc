@@ -14,10 +14,14 @@ namespace spillway::storage {
 namespace {
 
 constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
-// A memtable is flushed by itself. Of several that are to be written as one
-// (min_write_buffer_number_to_merge), a flush that CompactRange waits for may never
-// begin: one under way takes the request with it, and what is left is too little.
-constexpr size_t kMemtables = 2;  // in write_buffer_bytes
+// Full memtables before writes wait: one is flushed while the next one fills. Large ones,
+// so that most of what drains is trimmed in the memtable that it is in, and several that
+// are written as one (min_write_buffer_number_to_merge) would be no better: of those, a
+// flush that CompactRange waits for may never begin, since one under way takes the
+// request with it, and what is left is too little.
+constexpr int kMostMemtables = 2;
+// A small one may have to wait for the flush of a large one.
+constexpr int kMostSmallMemtables = 4;
 // Where flushes or compactions are behind, writes are slowed to this at first, and
 // further if that is not enough. RocksDB begins at 16 MiB a second, for all queues.
 constexpr uint64_t kSlowedBytesPerSecond = uint64_t{512} << 20;
@@ -77,16 +81,15 @@ rocksdb::DBOptions DbOptions(const EntryTable::Options& o) {
   return db;
 }
 
-rocksdb::ColumnFamilyOptions FamilyOptions(size_t write_buffer_bytes,
+rocksdb::ColumnFamilyOptions FamilyOptions(size_t write_buffer_bytes, size_t file_bytes,
                                            const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions cf;
   cf.write_buffer_size = write_buffer_bytes;
-  cf.max_write_buffer_number = 3;
   cf.compression = rocksdb::kNoCompression;
   cf.level0_file_num_compaction_trigger = 8;
   cf.level0_slowdown_writes_trigger = 32;
   cf.level0_stop_writes_trigger = 48;
-  cf.target_file_size_base = std::max<size_t>(write_buffer_bytes, size_t{1} << 20);
+  cf.target_file_size_base = std::max<size_t>(file_bytes, size_t{1} << 20);
   cf.max_bytes_for_level_base = uint64_t{16} * cf.target_file_size_base;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = cache;
@@ -111,10 +114,13 @@ rocksdb::ReadOptions ScanOptions() {
 rocksdb::Status EntryTable::Open(const std::string& path, const Options& options,
                                  std::unique_ptr<EntryTable>* table) {
   auto cache = rocksdb::NewLRUCache(kBlockCacheBytes);
-  const auto small = FamilyOptions(kSmallWriteBufferBytes, cache);
+  auto data = FamilyOptions(options.write_buffer_bytes, options.write_buffer_bytes / 2, cache);
+  data.max_write_buffer_number = kMostMemtables;
+  auto small = FamilyOptions(kSmallWriteBufferBytes, kSmallWriteBufferBytes, cache);
+  small.max_write_buffer_number = kMostSmallMemtables;
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, small},
-      {"data", FamilyOptions(options.write_buffer_bytes / kMemtables, cache)},
+      {"data", data},
       {"control", small},
   };
   std::unique_ptr<EntryTable> t(new EntryTable);

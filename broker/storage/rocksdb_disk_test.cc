@@ -178,7 +178,7 @@ TEST(RocksDbDisk, RemovedLanesGiveTheSpaceBack) {
 TEST(RocksDbDisk, WhatReachesAFileAfterItsRemovalIsGivenBack) {
   std::atomic<int> rounds = 0;  // of the caretaker, who looks at the disk in each
   RocksDbHarness h;
-  h.options().write_buffer_bytes = size_t{8} << 20;
+  h.options().write_buffer_bytes = size_t{4} << 20;
   h.options().disk_check_interval_ms = 1;
   h.options().disk_space = [&rounds](const std::string& path) {
     ++rounds;
@@ -207,19 +207,27 @@ TEST(RocksDbDisk, WhatReachesAFileAfterItsRemovalIsGivenBack) {
 // swallow the request.
 TEST(RocksDbDisk, ReclaimingDuringAFlushEnds) {
   RocksDbHarness h;
-  h.options().write_buffer_bytes = size_t{4} << 20;
+  h.options().write_buffer_bytes = size_t{2} << 20;
   h.Reopen();
   Driver drive(h);
   Held held = drive.Acquire(kLane);
+  const Record record = MakeRecord(std::string(100'000, 'f'));
   for (int round = 0; round < 20; ++round) {
     Fill(drive, *held.owner, 45, 100'000);
     ASSERT_TRUE(drive.Until([&] { return FolderBytes(h.path(), ".sst") > 1'500'000; }));
     h.fs().HoldTables(true);
-    Fill(drive, *held.owner, 22, 100'000);
-    EXPECT_EQ(drive.Trim(*held.owner, UINT64_MAX).err, Err::kOk);
-    Fill(drive, *held.owner, round % 4, 100'000);
-    EXPECT_EQ(drive.Trim(*held.owner, UINT64_MAX).err, Err::kOk);
+    std::atomic<int> waiting = 0;  // for what may have to wait until the flush has ended
+    const auto done = [&waiting](Err err, Position) {
+      EXPECT_EQ(err, Err::kOk);
+      --waiting;
+    };
+    for (int i = 0; i < 22 + round % 4; ++i, ++waiting) {
+      EXPECT_EQ(held.owner->Append(record, Level::kProcess, done), Err::kOk);
+    }
+    held.owner->Trim(UINT64_MAX, done);
+    ++waiting;
     h.fs().HoldTables(false);
+    ASSERT_TRUE(drive.Until([&] { return waiting == 0; }));
     ASSERT_TRUE(drive.Until([&] { return FolderBytes(h.path(), ".sst") < NotWorthReclaiming(h); }))
         << "round " << round;
   }

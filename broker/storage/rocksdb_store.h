@@ -37,7 +37,7 @@ std::string_view OpenErrName(OpenErr err);
 
 struct RocksDbOptions {
   std::string path;
-  // Memory for records before they are flushed; up to 7/4 of it while they are.
+  // Memory for records before they are flushed; up to twice as much while they are.
   size_t write_buffer_bytes = size_t{128} << 20;
   // Bounds the time of a recovery.
   uint64_t max_total_wal_bytes = uint64_t{256} << 20;
