@@ -35,7 +35,7 @@ constexpr uint64_t kReclaimAtLeastBytes = uint64_t{1} << 20;
 constexpr size_t kBlockBytes = size_t{64} << 10;
 // Reads come in pieces of a mebibyte, each with an iterator of its own: a fixed
 // readahead would read most bytes several times over. RocksDB's own begins with the
-// third block of a piece; files are opened without the kernel's.
+// third block of a piece; the kernel's sees that the pieces follow one another.
 constexpr size_t kMaxReadaheadBytes = size_t{256} << 10;
 
 rocksdb::Slice AsSlice(std::string_view s) { return {s.data(), s.size()}; }
@@ -66,6 +66,8 @@ rocksdb::DBOptions DbOptions(const EntryTable::Options& o) {
   db.bytes_per_sync = uint64_t{1} << 20;
   // The next log would be begun by a wait of up to 14 ms for its 70 MiB.
   db.allow_fallocate = false;
+  // What is read back is read in sequence: the kernel may read ahead.
+  db.advise_random_on_open = false;
   db.wal_bytes_per_sync = uint64_t{1} << 20;
   db.delayed_write_rate = kSlowedBytesPerSecond;
   db.stats_dump_period_sec = 0;
