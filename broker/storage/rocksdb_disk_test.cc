@@ -200,7 +200,6 @@ TEST(RocksDbDisk, WhatReachesAFileAfterItsRemovalIsGivenBack) {
   EXPECT_TRUE(drive.Until([&] {
     return h.fs().tables() > 0 && FolderBytes(h.path(), ".sst") < NotWorthReclaiming(h);
   }));
-  h.Close();
 }
 
 // What reclaims asks for a flush and waits for it; one that was under way must not

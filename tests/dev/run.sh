@@ -77,6 +77,20 @@ cases=$((cases + 1))
   echo "a failing command in the middle of a step went unseen"
 }
 
+# What failed is shown, however much follows it.
+fails_early() {
+  echo "a.cc:7: Failure"
+  echo "Expected: better"
+  seq 100
+  return 1
+}
+shown=$(step case whole fails_early)
+cases=$((cases + 1))
+[[ $shown == *"| Expected: better"*"| 100"* ]] || {
+  bad=$((bad + 1))
+  echo "what failed is not shown: $shown"
+}
+
 # shellcheck source=tests/dev/gate.sh
 source tests/dev/gate.sh
 

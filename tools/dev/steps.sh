@@ -37,9 +37,14 @@ finish() {
   [ "$failed" -eq 0 ]
 }
 
-# Indented, so that no line of a log is taken for one of ours.
+# What failed, then the end. Indented, so that no line of a log is taken for one of ours.
 show_failure() {
-  tail -n 60 "$1" | sed 's/^/    | /'
+  local of_failures='^\[  FAILED  \]|: Failure$|^ *--- FAIL|panicked at|Sanitizer: |runtime error:'
+  {
+    grep -E -A 4 "$of_failures" "$1" | head -n 40 || true
+    echo …
+    tail -n 60 "$1"
+  } | sed 's/^/    | /'
   echo "    log: ${1#"$root"/}"
 }
 
