@@ -38,10 +38,14 @@ void Caretaker::Stop() {
 
 void Caretaker::Trimmed(LaneId lane, Position upto, uint64_t bytes) {
   std::lock_guard lock(mu_);
-  auto& known = trimmed_[lane];
-  known = std::max(known, upto);
+  Remember(lane, upto);
   trimmed_bytes_ += bytes;
   if (MayReclaim()) wake_.notify_one();
+}
+
+void Caretaker::Remember(LaneId lane, Position upto) {
+  auto& known = trimmed_[lane];
+  known = std::max(known, upto);
 }
 
 void Caretaker::Flushed() {
@@ -66,10 +70,10 @@ void Caretaker::Run() {
     std::map<LaneId, Position> lanes;
     {
       std::unique_lock lock(mu_);
-      wake_.wait_for(lock, std::chrono::milliseconds(options_.interval_ms),
-                     [this] { return stopping_ || MayReclaim(); });
+      const bool due = wake_.wait_for(lock, std::chrono::milliseconds(options_.interval_ms),
+                                      [this] { return stopping_ || MayReclaim(); });
       if (stopping_) return;
-      if (MayReclaim()) {
+      if (due) {
         lanes.swap(trimmed_);
         trimmed_bytes_ = 0;
         awaits_flush_ = flushed_ = false;
@@ -86,10 +90,11 @@ std::map<LaneId, Position> Caretaker::InFiles(const std::map<LaneId, Position>& 
   uint64_t bytes = 0;
   std::map<LaneId, Position> in_files, left;
   for (const auto& [lane, upto] : lanes) {
-    const EntryTable::Bytes of_lane = table_.BytesBelow(lane, upto);
-    bytes += of_lane.in_files;
-    if (of_lane.in_files > 0) in_files.emplace(lane, upto);
-    if (of_lane.in_memtables > 0) left.emplace(lane, upto);
+    // Memtables first: what is flushed in between is seen twice, and not missed.
+    if (table_.MemtableBytesBelow(lane, upto) > 0) left.emplace(lane, upto);
+    const uint64_t of_lane = table_.FileBytesBelow(lane, upto);
+    bytes += of_lane;
+    if (of_lane > 0) in_files.emplace(lane, upto);
   }
   const bool awaits_flush = !left.empty();
   if (bytes < options_.reclaim_bytes) {
@@ -97,10 +102,7 @@ std::map<LaneId, Position> Caretaker::InFiles(const std::map<LaneId, Position>& 
     in_files.clear();
   }
   std::lock_guard lock(mu_);
-  for (const auto& [lane, upto] : left) {
-    auto& known = trimmed_[lane];
-    known = std::max(known, upto);
-  }
+  for (const auto& [lane, upto] : left) Remember(lane, upto);
   awaits_flush_ |= awaits_flush;
   const MonoNanos now = SteadyNanos();
   not_before_ = now + (now - began) * kRest;

@@ -33,6 +33,8 @@ class Caretaker {
 
  private:
   void Run();
+  // REQUIRES: mu_ is held.
+  void Remember(LaneId lane, Position upto);
   // Whether a look may find something, and is due. REQUIRES: mu_ is held.
   bool MayReclaim() const;
   // Of what was trimmed, what lies in files; nothing as long as that is not enough to

@@ -224,21 +224,23 @@ rocksdb::Status EntryTable::ScanMeta(const std::string& prefix,
   return it->status();
 }
 
-EntryTable::Bytes EntryTable::BytesBelow(LaneId lane, Position upto) const {
+uint64_t EntryTable::BytesBelow(LaneId lane, Position upto, bool in_files) const {
   const EntryKey begin(lane, 0), end(lane, upto);
   const rocksdb::Range range(AsSlice(begin.view()), AsSlice(end.view()));
+  rocksdb::SizeApproximationOptions sizes;
+  sizes.include_files = in_files;
+  sizes.include_memtables = !in_files;
+  uint64_t bytes = 0;
   // Nothing is known of what cannot be looked at.
-  const auto size = [&](bool files) {
-    rocksdb::SizeApproximationOptions sizes;
-    sizes.include_files = files;
-    sizes.include_memtables = !files;
-    uint64_t bytes = 0;
-    db_->GetApproximateSizes(sizes, data_, &range, 1, &bytes).PermitUncheckedError();
-    return bytes;
-  };
-  // In this order: what is flushed in between is counted twice, and not missed.
-  const uint64_t in_memtables = size(false);
-  return {.in_files = size(true), .in_memtables = in_memtables};
+  db_->GetApproximateSizes(sizes, data_, &range, 1, &bytes).PermitUncheckedError();
+  return bytes;
+}
+
+uint64_t EntryTable::FileBytesBelow(LaneId lane, Position upto) const {
+  return BytesBelow(lane, upto, true);
+}
+uint64_t EntryTable::MemtableBytesBelow(LaneId lane, Position upto) const {
+  return BytesBelow(lane, upto, false);
 }
 
 rocksdb::Status EntryTable::Reclaim(LaneId lane, Position upto) {
@@ -247,7 +249,7 @@ rocksdb::Status EntryTable::Reclaim(LaneId lane, Position upto) {
   // What lies wholly in files of level 1 and below goes at once; the rest by a
   // compaction of just this range.
   rocksdb::Status s = rocksdb::DeleteFilesInRange(db_.get(), data_, &b, &e, false);
-  if (!s.ok() || BytesBelow(lane, upto).in_files < kReclaimAtLeastBytes) return s;
+  if (!s.ok() || FileBytesBelow(lane, upto) < kReclaimAtLeastBytes) return s;
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.allow_write_stall = false;

@@ -89,12 +89,10 @@ class EntryTable {
   rocksdb::Status ScanMeta(const std::string& prefix,
                            std::vector<std::pair<std::string, std::string>>* out) const;
 
-  // About how much of a lane's data below `upto` lies where, deleted or not.
-  struct Bytes {
-    uint64_t in_files = 0;
-    uint64_t in_memtables = 0;
-  };
-  Bytes BytesBelow(LaneId lane, Position upto) const;
+  // About how much of a lane's data below `upto` lies in files, or has yet to be
+  // flushed, deleted or not.
+  uint64_t FileBytesBelow(LaneId lane, Position upto) const;
+  uint64_t MemtableBytesBelow(LaneId lane, Position upto) const;
   // Gives the space of a lane's data below `upto` back to the file system.
   // REQUIRES: it was deleted before. Slow: not on the commit thread.
   rocksdb::Status Reclaim(LaneId lane, Position upto);
@@ -105,6 +103,7 @@ class EntryTable {
 
  private:
   EntryTable() = default;
+  uint64_t BytesBelow(LaneId lane, Position upto, bool in_files) const;
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
     return family == Family::kData ? data_ : control_;
   }

@@ -90,9 +90,7 @@ IOStatus LossyFileSystem::NewWritableFile(const std::string& name,
                                           const rocksdb::FileOptions& options,
                                           std::unique_ptr<rocksdb::FSWritableFile>* file,
                                           IODebugContext* debug) {
-  if (name.ends_with(".sst")) {
-    while (tables_held_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  if (name.ends_with(".sst")) tables_held_.wait(true);
   std::unique_ptr<rocksdb::FSWritableFile> target;
   std::shared_lock at_work(copying_);
   IOStatus s = FileSystemWrapper::NewWritableFile(name, options, &target, debug);

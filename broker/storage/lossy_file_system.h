@@ -35,7 +35,10 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   // Each sync of a write-ahead log takes at least so long.
   void DelayLogSyncs(std::chrono::nanoseconds delay) { sync_delay_ = delay; }
   // While they are held, what writes a table waits: a flush does not end.
-  void HoldTables(bool held) { tables_held_ = held; }
+  void HoldTables(bool held) {
+    tables_held_ = held;
+    tables_held_.notify_all();
+  }
   // How many were written to their end.
   int tables() const { return tables_; }
 
