@@ -142,7 +142,7 @@ void CommitThread::EndRound(bool may_wait) {
 }
 
 bool CommitThread::Little() const {
-  if (queue_.size() > kLittleOps || stopping_ || left_ || stalled_.load()) return false;
+  if (queue_.size() > kLittleOps || stopping_ || left_) return false;
   size_t bytes = 0;
   bool sync = false;
   for (const Op& op : queue_) {
@@ -156,7 +156,7 @@ bool CommitThread::Little() const {
 
 bool CommitThread::CycleHere() {
   const std::unique_lock cycle(cycle_mu_, std::try_to_lock);
-  if (!cycle) return false;
+  if (!cycle || table_.stalled()) return false;
   {
     const std::lock_guard lock(mu_);
     if (!Little()) return false;

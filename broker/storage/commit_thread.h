@@ -66,8 +66,6 @@ class CommitThread {
   // See LogStore. Any number of threads.
   void BeginRound() { rounds_.fetch_add(1); }
   void EndRound(bool may_wait);
-  // RocksDB delays or stops writes, until called again.
-  void SetStalled(bool stalled) { stalled_.store(stalled); }
 
   size_t room() const;
   void OnDrain(std::function<void()> f);
@@ -141,7 +139,7 @@ class CommitThread {
 
   std::atomic<size_t> pending_bytes_{0};
   std::atomic<DiskState> disk_{DiskState::kEnough};
-  std::atomic<bool> poisoned_{false}, stalled_{false};
+  std::atomic<bool> poisoned_{false};
   std::atomic<uint64_t> commits_{0}, syncs_{0}, appended_bytes_{0};
   std::atomic<MonoNanos> last_sync_nanos_{0}, last_sync_took_{0};
   mutable std::mutex histograms_mu_;

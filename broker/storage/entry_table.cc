@@ -178,6 +178,13 @@ rocksdb::Status EntryTable::Write(rocksdb::WriteBatch& batch, bool sync) {
 }
 rocksdb::Status EntryTable::Sync() { return db_->SyncWAL(); }
 
+bool EntryTable::stalled() const {
+  using Properties = rocksdb::DB::Properties;
+  uint64_t stopped = 0, delayed_to = 0;
+  return !db_->GetIntProperty(Properties::kIsWriteStopped, &stopped) || stopped != 0 ||
+         !db_->GetIntProperty(Properties::kActualDelayedWriteRate, &delayed_to) || delayed_to != 0;
+}
+
 std::unique_ptr<EntryCursor> EntryTable::Scan(Family family, LaneId lane, Position from,
                                               Position upto) const {
   std::unique_ptr<EntryCursor> cursor(new EntryCursor(EntryKey(lane, upto)));

@@ -77,6 +77,9 @@ class EntryTable {
   // After any failure the log's end is not known: write no more.
   rocksdb::Status Write(rocksdb::WriteBatch& batch, bool sync);
   rocksdb::Status Sync();
+  // RocksDB delays or stops writes now. Asked, since its events of that are told by the
+  // threads that come upon it and may overtake each other.
+  bool stalled() const;
   // Rises with every write; what was written before a completed sync is durable
   // up to the number read before that sync.
   uint64_t latest_sequence() const { return db_->GetLatestSequenceNumber(); }

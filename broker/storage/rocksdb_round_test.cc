@@ -93,6 +93,28 @@ TEST(RocksDbRounds, ASlowSyncIsLeftToTheThread) {
   }));
 }
 
+// Writes that had to wait for a flush are no reason any more once it has ended.
+TEST(RocksDbRounds, ALittleIsCommittedByWhoAppendedItAfterAStall) {
+  RocksDbHarness h;
+  Driver drive(h);
+  Held held = drive.Acquire(kLane);
+  h.fs().HoldTables(true);
+  constexpr int kRecords = 60;  // of more memtables than there may be
+  std::atomic<int> completed = 0;
+  const Record record = MakeRecord(std::string(100'000, 's'));
+  for (int i = 0; i < kRecords; ++i) {
+    ASSERT_EQ(held.owner->Append(record, Level::kProcess, [&](Err, Position) { ++completed; }),
+              Err::kOk);
+  }
+  ASSERT_TRUE(drive.Until([&] { return completed > 10; }));
+  EXPECT_LT(completed, kRecords);
+  h.fs().HoldTables(false);
+  ASSERT_TRUE(drive.Until([&] { return completed == kRecords; }));
+  EXPECT_TRUE(drive.Until([&] {
+    return CommitsHere(drive, h.store(), *held.owner, MakeRecord("x"), Level::kProcess, true);
+  }));
+}
+
 TEST(RocksDbRounds, AFailedCommitPoisonsTheStore) {
   RocksDbHarness h;
   Driver drive(h);

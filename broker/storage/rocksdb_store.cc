@@ -140,8 +140,7 @@ class RocksDbStore::Core {
                              }
                            },
                        .on_flushed = [this] { caretaker_->Flushed(); },
-                       .on_error = [this](std::string why) { commits_->Poison(std::move(why)); },
-                       .on_stall = [this](bool stalled) { commits_->SetStalled(stalled); }});
+                       .on_error = [this](std::string why) { commits_->Poison(std::move(why)); }});
     pool_ = std::make_unique<TaskPool>(std::max(1, options_.read_threads));
     // Files may have changed before anyone listened.
     if (!manifest_->Refresh() || (folder_->is_new() && !folder_->Seal())) {

@@ -18,7 +18,6 @@ class TableListener final : public rocksdb::EventListener {
     std::function<void()> on_files_changed;
     std::function<void()> on_flushed;  // after on_files_changed
     std::function<void(std::string why)> on_error;
-    std::function<void(bool stalled)> on_stall;  // writes are delayed or stopped
   };
   void Listen(Handlers handlers) {
     std::lock_guard lock(mu_);
@@ -40,12 +39,6 @@ class TableListener final : public rocksdb::EventListener {
   }
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
     FilesChanged();
-  }
-  void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {
-    std::lock_guard lock(mu_);
-    if (handlers_.on_stall) {
-      handlers_.on_stall(info.condition.cur != rocksdb::WriteStallCondition::kNormal);
-    }
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* status) override {
     std::lock_guard lock(mu_);
