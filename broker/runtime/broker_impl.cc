@@ -19,7 +19,7 @@ constexpr MonoNanos kAlone = 100 * kNanosPerMilli;
 }  // namespace
 
 void BrokerImpl::MarkDirty(LaneActor* lane) {
-  if (lane != active_) {
+  if (lane != active_ && !lane->spilling()) {
     active_ = lane;
     alone_since_ = now.mono;
   }
@@ -65,7 +65,8 @@ void BrokerImpl::RunBatch(const Now& at) {
 
 void BrokerImpl::Storing(LaneActor* lane) {
   storing_.insert(lane);
-  awaited_ = awaited_ || lane->core().tuning().durability != Durability::kMemory;
+  awaited_ = awaited_ ||
+             (lane->core().tuning().durability != Durability::kMemory && !lane->spilling());
 }
 
 // What nobody waits for, as cursors, is better written by a thread of the store.

@@ -97,6 +97,8 @@ class LaneActor {
   // The time to spend credit is over: producers are closed.
   void StopTaking();
   bool draining() const { return draining_; }
+  // More waits for consumers than the window holds: it is on disk.
+  bool spilling() const;
   // What was credited is used up: by producers, and by consumers.
   bool spent() const;
   // When the oldest record on its way to the store was appended; nothing if there is none.
@@ -118,8 +120,6 @@ class LaneActor {
   void OnDataStored(storage::Err err, storage::Position position, MonoNanos at);
   void FailStore(storage::Err err);
   void PumpLog();
-  // More waits for consumers than the window holds: it is on disk.
-  bool spilling() const;
   // Whether the next batch may go to the store now.
   bool MayStore(const queue::Batch& batch);
   void Reserve();
