@@ -26,7 +26,7 @@ class SpillPace {
   static constexpr MonoNanos kCompanyFor = 10'000 * kNanosPerMilli;
   // Later than the least by more than this (or than the least itself) is late.
   static constexpr MonoNanos kLateBy = kNanosPerMilli * 3 / 10;
-  static constexpr uint64_t kSlowestBytesPerSecond = uint64_t{16} << 20;
+  static constexpr uint64_t kSlowestBytesPerSecond = uint64_t{4} << 20;
   static constexpr uint64_t kFirstBytesPerSecond = uint64_t{32} << 20;
   static constexpr uint64_t kFastestBytesPerSecond = uint64_t{1} << 30;
 

@@ -65,8 +65,8 @@ void BrokerImpl::RunBatch(const Now& at) {
 
 void BrokerImpl::Storing(LaneActor* lane) {
   storing_.insert(lane);
-  awaited_ = awaited_ ||
-             (lane->core().tuning().durability != Durability::kMemory && !lane->spilling());
+  awaited_ =
+      awaited_ || (lane->core().tuning().durability != Durability::kMemory && !lane->spilling());
 }
 
 // What nobody waits for, as cursors, is better written by a thread of the store.

@@ -222,6 +222,38 @@ TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
   EXPECT_FALSE(broker.store().may_wait()) << "a cursor that is saved, for which nobody waits";
 }
 
+// What spills is waited for by nobody who is in a hurry: it is no company.
+TEST(Health, AQueueThatSpillsKeepsNoOtherFromBeingAlone) {
+  TestBroker broker;
+  auto tuning = Small();
+  tuning.set_overflow(pb::OVERFLOW_POLICY_SPILL);
+  tuning.set_window_bytes(64 << 10);
+  tuning.set_max_message_bytes(4 << 10);
+  ASSERT_TRUE(broker.CreateQueue("spills", tuning).ok());
+  std::string name = "live";
+  while (&broker.Of(name) != &broker.Of("spills")) name += 'x';
+  ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
+  auto spills = broker.Publisher("spills");
+  auto live = broker.Publisher(name);
+  const auto publish = [&](TestPublisher& to, size_t bytes) {
+    EXPECT_TRUE(to.Publish({std::string(bytes, 'x')}));
+    broker.Settle();
+    return broker.store().may_wait();
+  };
+  // More than the window holds waits for the member, which settles nothing.
+  const auto member = broker.Member("spills", "g");
+  publish(*live, 1);
+  broker.Advance(101);
+  EXPECT_TRUE(publish(*live, 1));
+  for (uint64_t sent = 0; sent < 2 * tuning.window_bytes(); sent += 1'000) publish(*spills, 1'000);
+  publish(*live, 1);
+  broker.Advance(101);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_FALSE(publish(*spills, 1)) << "nobody waits for what spills";
+    EXPECT_TRUE(publish(*live, 1));
+  }
+}
+
 // What spills goes to the store at a pace while another queue stores, too; its producer
 // hears why it has to wait, and all of it gets there.
 TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {

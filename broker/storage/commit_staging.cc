@@ -78,10 +78,7 @@ void CommitThread::StageAppend(Op& op, rocksdb::WriteBatch& batch) {
     PutLane(lane, batch);
   }
   appended_bytes_.fetch_add(op.record.body_bytes(), std::memory_order_relaxed);
-  if (op.level == Level::kFsync) {
-    op.waits_for_sync = true;
-    lane.waiting_cycle = cycle_;
-  }
+  op.waits_for_sync = op.level == Level::kFsync;
 }
 
 // REQUIRES: lane.mu is held.
@@ -148,7 +145,6 @@ void CommitThread::SweepTrims(rocksdb::WriteBatch& batch) {
 void CommitThread::StageFence(Op& op, rocksdb::WriteBatch& batch) {
   LaneState& lane = *op.lane;
   op.waits_for_sync = true;
-  lane.waiting_cycle = cycle_;
   op.position = lane.next++;
   op.tenure = std::make_shared<Tenure>(op.lane, ++last_epoch_);
   {
@@ -173,7 +169,6 @@ void CommitThread::StageFence(Op& op, rocksdb::WriteBatch& batch) {
 void CommitThread::StageRemove(Op& op, rocksdb::WriteBatch& batch) {
   LaneState& lane = *op.lane;
   op.waits_for_sync = true;
-  lane.waiting_cycle = cycle_;
   if (lane.owner) {
     lane.owner->error.store(Err::kFenced, std::memory_order_release);
     lost_.push_back(std::exchange(lane.owner, nullptr));

@@ -25,6 +25,8 @@ constexpr size_t kAloneBytes = size_t{1} << 20;
 constexpr size_t kLittleBytes = size_t{32} << 10;
 constexpr size_t kLittleOps = 16;
 constexpr MonoNanos kQuickSync = kNanosPerMilli;
+// Syncs are beside the cycles for so long after records that need none.
+constexpr MonoNanos kApartFor = 1'000 * kNanosPerMilli;
 
 }  // namespace
 
@@ -34,6 +36,7 @@ CommitThread::CommitThread(EntryTable& table, Epoch last_epoch, Options options,
       hooks_(std::move(hooks)),
       last_epoch_(last_epoch),
       idle_poll_(options_.longest_poll) {
+  sync_thread_ = std::thread([this] { RunSyncs(); });
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -46,6 +49,7 @@ void CommitThread::Stop() {
   }
   Wake();
   if (thread_.joinable()) thread_.join();
+  StopSyncs();
 }
 
 size_t CommitThread::room() const {
@@ -242,13 +246,19 @@ bool CommitThread::Wait() {
   }
   {
     std::unique_lock lock(mu_);
-    wake_.wait(lock, [&] { return left_ || !queue_.empty() || attention_ || stopping_; });
+    const auto roused = [this] { return left_ || !queue_.empty() || attention_ || stopping_; };
+    for (wake_.wait(lock, roused); stopping_ && !left_ && queue_.empty();) {
+      // What completes inline after the end comes after all that was accepted before.
+      if (unsynced_ops_.load() == 0) {
+        ended_ = true;
+        return false;
+      }
+      lock.unlock();
+      AwaitSyncs();
+      lock.lock();
+    }
     roused_.store(false, std::memory_order_relaxed);
     attention_ = false;
-    if (stopping_ && !left_ && queue_.empty()) {
-      ended_ = true;
-      return false;
-    }
   }
   if (idle) {
     const MonoNanos now = SteadyNanos();
@@ -326,7 +336,6 @@ void CommitThread::Cycle() {
   rocksdb::WriteBatch& batch = batch_;
   batch.Clear();  // keeps its memory
   bool sync = false;
-  bool early = false;  // something need not wait for the sync
   for (Op& op : ops) {
     if (poisoned()) {
       op.result = op.type == OpType::kCall ? Err::kOk : Err::kUnknown;
@@ -335,32 +344,16 @@ void CommitThread::Cycle() {
     Stage(op, batch);
     if (op.waits_for_sync) {
       sync = true;
-    } else if (op.type == OpType::kAppend) {
-      early = true;
+    } else if (op.type == OpType::kAppend && op.record.kind == Kind::kData) {
+      unsynced_records_at_ = SteadyNanos();
     }
   }
   SweepTrimsIfDue(batch);
 
-  const auto fail = [&] {
-    for (Op& op : ops) {
-      if (op.result == Err::kOk && op.type != OpType::kCall) op.result = Err::kUnknown;
-    }
-  };
-  const bool two_steps = sync && early;
-  if (batch.Count() > 0 && !Commit(batch, sync && !two_steps)) {
-    fail();
-  } else if (two_steps) {
-    const uint64_t sequence = table_.latest_sequence();
-    for (Op& op : ops) {
-      if (!op.waits_for_sync && (!op.lane || op.lane->waiting_cycle != cycle_)) {
-        Complete(op);
-        op.done = nullptr;
-        op.type = OpType::kCall;
-      }
-    }
-    if (!SyncNow(sequence)) fail();
-  }
-  for (Op& op : ops) Complete(op);
+  const bool apart =
+      sync && unsynced_records_at_ != 0 && SteadyNanos() - unsynced_records_at_ < kApartFor;
+  if (batch.Count() > 0 && !Commit(batch, sync && !apart)) Fail(ops);
+  Finish(ops, apart);
   for (auto& tenure : lost_) tenure->Lose(poisoned() ? Err::kUnknown : Err::kFenced);
   lost_.clear();
 }

@@ -5,8 +5,8 @@
 // A little that is pending alone is committed by the thread that appended it, at the
 // end of its round: two threads that wake each other cost more than the write.
 //
-// Appends that ask for kProcess do not wait for the sync of their cycle, unless
-// an earlier entry of their lane does.
+// Appends that ask for kProcess do not wait for a sync, unless an earlier entry of their
+// lane does. Where there are such, of records, syncs run on a thread of their own.
 #pragma once
 
 #include <atomic>
@@ -86,6 +86,7 @@ class CommitThread {
     OpType type = OpType::kCall;
     Level level = Level::kProcess;
     bool waits_for_sync = false;
+    bool later = false;  // completed after a sync beside the cycles
     Err result = Err::kOk;
     std::shared_ptr<LaneState> lane;
     std::shared_ptr<Tenure> tenure;  // kFence: the new one
@@ -126,7 +127,15 @@ class CommitThread {
   void SweepTrims(rocksdb::WriteBatch& batch);
   void SweepTrimsIfDue(rocksdb::WriteBatch& batch);
   void PutLane(LaneState& lane, rocksdb::WriteBatch& batch);
+  // Completes what a cycle has written. `apart`: what waits for a sync is left for the
+  // thread of the syncs, and with it what follows in those lanes.
+  void Finish(std::vector<Op>& ops, bool apart);
   void Complete(Op& op);
+  static void Fail(std::vector<Op>& ops);
+  void RunSyncs();
+  // Until no sync is under way or asked for.
+  void AwaitSyncs();
+  void StopSyncs();
   bool Commit(rocksdb::WriteBatch& batch, bool sync);
   bool SyncNow(uint64_t sequence);
   void Synced(MonoNanos began);
@@ -173,8 +182,17 @@ class CommitThread {
   uint64_t bytes_since_sweep_ = 0;
   std::vector<std::shared_ptr<LaneState>> trim_queue_;
   std::vector<std::shared_ptr<Tenure>> lost_;  // by this cycle's fences
+  // When records were last written for whom no sync is needed.
+  MonoNanos unsynced_records_at_ = 0;
 
-  std::thread thread_;
+  // Taken after cycle_mu_, if both; never together with mu_.
+  std::mutex sync_mu_;
+  std::condition_variable sync_wake_, synced_;
+  std::vector<Op> unsynced_;              // guarded by sync_mu_
+  bool syncs_end_ = false;                // guarded by sync_mu_
+  std::atomic<size_t> unsynced_ops_ = 0;  // in unsynced_ or on the way there or from there
+
+  std::thread thread_, sync_thread_;
 };
 
 }  // namespace spillway::storage

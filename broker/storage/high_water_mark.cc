@@ -98,7 +98,7 @@ Mark HighWaterMark::mark() const {
 
 bool HighWaterMark::Written(uint64_t sequence) {
   std::lock_guard lock(mu_);
-  mark_.written = sequence;
+  mark_.written = std::max(mark_.written, sequence);
   return WriteLocked();
 }
 
@@ -110,7 +110,7 @@ void HighWaterMark::Recovered(uint64_t sequence, uint64_t boot) {
 
 bool HighWaterMark::Synced(uint64_t sequence) {
   std::lock_guard lock(mu_);
-  mark_.sequence = sequence;
+  mark_.sequence = std::max(mark_.sequence, sequence);
   mark_.written = std::max(mark_.written, sequence);
   return WriteLocked();
 }

@@ -71,10 +71,13 @@ struct LaneState {
   bool trim_queued = false;
   uint64_t appended_entries = 0;  // in this process; for the mean size
   uint64_t appended_bytes = 0;
-  uint64_t cycle = 0;          // the last one that had something of the lane
-  size_t cycle_bytes = 0;      // and how much
-  uint64_t waiting_cycle = 0;  // the last cycle in which an entry waits for the sync
+  uint64_t cycle = 0;      // the last one that had something of the lane
+  size_t cycle_bytes = 0;  // and how much
   std::shared_ptr<Tenure> owner;
+
+  // Of CommitThread: operations that wait for a sync beside its cycles, or for one that
+  // does. Guarded by its sync_mu_.
+  size_t unsynced = 0;
 };
 
 }  // namespace spillway::storage

@@ -40,7 +40,10 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
     if (is_log_ && fs_.Fails(fs_.fail_sync_in_)) return IOStatus::IOError("injected");
-    if (is_log_) std::this_thread::sleep_for(fs_.sync_delay_.load());
+    if (is_log_) {
+      fs_.syncs_held_.wait(true);
+      std::this_thread::sleep_for(fs_.sync_delay_.load());
+    }
     std::shared_lock at_work(fs_.copying_);
     const uint64_t upto = Written();
     // A test loses power only in a copy: the real sync is not needed.

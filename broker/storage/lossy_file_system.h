@@ -34,6 +34,11 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   int failures() const { return failures_; }
   // Each sync of a write-ahead log takes at least so long.
   void DelayLogSyncs(std::chrono::nanoseconds delay) { sync_delay_ = delay; }
+  // While they are held, a sync of a write-ahead log waits.
+  void HoldLogSyncs(bool held) {
+    syncs_held_ = held;
+    syncs_held_.notify_all();
+  }
   // While they are held, what writes a table waits: a flush does not end.
   void HoldTables(bool held) {
     tables_held_ = held;
@@ -67,6 +72,7 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<int> fail_append_in_{0};
   std::atomic<int> failures_{0};
   std::atomic<std::chrono::nanoseconds> sync_delay_{};
+  std::atomic<bool> syncs_held_ = false;
   std::atomic<bool> tables_held_ = false;
   std::atomic<int> tables_{0};
 };
