@@ -24,6 +24,7 @@ type runner struct {
 	terminal bool // one line that changes, instead of many
 	now      func() time.Time
 	quiet    func() time.Duration
+	rest     func(ctx context.Context)
 	noise    noise
 	samples  map[key][]sample
 	failures []string
@@ -33,7 +34,7 @@ type runner struct {
 func newRunner(ctx context.Context, log *os.File) *runner {
 	info, err := log.Stat()
 	return &runner{ctx: ctx, log: log, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0,
-		now: time.Now, quiet: calibrate, samples: map[key][]sample{}}
+		now: time.Now, quiet: calibrate, rest: restDisk, samples: map[key][]sample{}}
 }
 
 // run takes `every` step in each round, and those of `once` after the first.
@@ -69,6 +70,7 @@ func (r *runner) step(where string, s step) {
 		return
 	}
 	r.progress(where + ": " + s.name)
+	r.rest(r.ctx)
 	got, err := s.run(r.ctx)
 	if err != nil {
 		if r.ctx.Err() != nil {

@@ -11,7 +11,7 @@ import (
 
 func testRunner(ctx context.Context) *runner {
 	return &runner{ctx: ctx, log: io.Discard, now: time.Now, samples: map[key][]sample{},
-		quiet: func() time.Duration { return time.Millisecond }}
+		quiet: func() time.Duration { return time.Millisecond }, rest: func(context.Context) {}}
 }
 
 func TestRoundsAreInterleaved(t *testing.T) {
