@@ -254,6 +254,34 @@ TEST(Health, AQueueThatSpillsKeepsNoOtherFromBeingAlone) {
   }
 }
 
+// What a MEMORY queue has too much of goes to the store in pieces, not one by one.
+TEST(Health, MemorySpillsInPieces) {
+  TestBroker broker;
+  auto tuning = Small(pb::DURABILITY_MEMORY);
+  tuning.set_overflow(pb::OVERFLOW_POLICY_SPILL);
+  tuning.set_window_messages(1'000'000);
+  tuning.set_window_bytes(8 << 20);  // pieces of 32 KiB
+  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  auto publisher = broker.Publisher("q");
+  const auto stored = [&] { return broker.store().stats().live_bytes; };
+  const auto publish = [&] {
+    ASSERT_TRUE(publisher->Publish({std::string(1'000, 'x')}));
+    broker.Settle();
+  };
+  const uint64_t at_first = stored();
+  uint64_t sent = 0;
+  for (; stored() == at_first; sent += 1'000) publish();
+  EXPECT_LT(sent, tuning.window_bytes() / 2 + (64 << 10)) << "half of the window is kept";
+  int pieces = 0;
+  for (int i = 0; i < 300; ++i) {
+    const uint64_t before = stored();
+    publish();
+    pieces += stored() > before ? 1 : 0;
+  }
+  EXPECT_GT(pieces, 5);
+  EXPECT_LT(pieces, 20);
+}
+
 // What spills goes to the store at a pace while another queue stores, too; its producer
 // hears why it has to wait, and all of it gets there.
 TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {

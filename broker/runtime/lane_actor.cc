@@ -19,6 +19,8 @@ using storage::Position;
 // Offsets are reserved so many at a time, so that MEMORY queues write next to
 // nothing and still never give an offset to two records.
 constexpr Offset kReserveStep = 1 << 24;
+// What MEMORY stores goes to the store in parts of the window.
+constexpr uint64_t kSpillPieces = 256;
 constexpr MonoNanos kSaveGroupsEvery = 25 * kNanosPerMilli;
 constexpr MonoNanos kRetryLogEvery = 100 * kNanosPerMilli;
 constexpr MonoNanos kRetentionEvery = 1'000 * kNanosPerMilli;
@@ -195,6 +197,10 @@ void LaneActor::PumpLog() {
   } else if (tuning.overflow == queue::Overflow::kSpill ||
              tuning.retention == queue::Retention::kLimits) {
     keep = {tuning.window_messages / 2, tuning.window_bytes / 2};
+    // In pieces: as it comes it would be a commit for each record.
+    const Credit more{keep.messages + tuning.window_messages / kSpillPieces,
+                      keep.bytes + tuning.window_bytes / kSpillPieces};
+    if (core_.NextToStore(more) == nullptr) return;
   }
   const Level level = LevelFor(tuning.durability);
   while (const queue::Batch* batch = core_.NextToStore(keep)) {
