@@ -23,6 +23,12 @@ pb::QueueTuning Small(pb::Durability durability = pb::DURABILITY_PERSISTED) {
   return tuning;
 }
 
+// The name of a queue that is on the shard of `other`, beginning with `name`.
+std::string OfTheSameShard(TestBroker& broker, const std::string& other, std::string name) {
+  while (&broker.Of(name) != &broker.Of(other)) name += 'x';
+  return name;
+}
+
 // Spends all credit; returns how many records it took.
 uint64_t Spend(TestBroker& broker, TestPublisher& publisher) {
   uint64_t n = 0;
@@ -194,8 +200,7 @@ TEST(Health, AShardMayWaitForTheDiskWhereOneQueueIsAlone) {
   TestBroker broker;
   ASSERT_TRUE(broker.CreateQueue("q", Small()).ok());
   // Of the same shard; nothing of it is on its way to the disk.
-  std::string name = "other";
-  while (&broker.Of(name) != &broker.Of("q")) name += 'x';
+  const std::string name = OfTheSameShard(broker, "q", "other");
   ASSERT_TRUE(broker.CreateQueue(name, Small(pb::DURABILITY_MEMORY)).ok());
   auto publisher = broker.Publisher("q");
   auto other = broker.Publisher(name);
@@ -230,8 +235,7 @@ TEST(Health, AQueueThatSpillsKeepsNoOtherFromBeingAlone) {
   tuning.set_window_bytes(64 << 10);
   tuning.set_max_message_bytes(4 << 10);
   ASSERT_TRUE(broker.CreateQueue("spills", tuning).ok());
-  std::string name = "live";
-  while (&broker.Of(name) != &broker.Of("spills")) name += 'x';
+  const std::string name = OfTheSameShard(broker, "spills", "live");
   ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
   auto spills = broker.Publisher("spills");
   auto live = broker.Publisher(name);
@@ -292,8 +296,7 @@ TEST(Health, AQueueThatSpillsIsPacedBesideAnother) {
   tuning.set_window_bytes(8 << 20);
   ASSERT_TRUE(broker.CreateQueue("spills", tuning).ok());
   // Of the same shard: each has a pace of its own.
-  std::string name = "live";
-  while (&broker.Of(name) != &broker.Of("spills")) name += 'x';
+  const std::string name = OfTheSameShard(broker, "spills", "live");
   ASSERT_TRUE(broker.CreateQueue(name, Small()).ok());
   auto spills = broker.Publisher("spills");
   auto live = broker.Publisher(name);
