@@ -29,6 +29,9 @@ void CommitThread::Finish(std::vector<Op>& ops, bool apart) {
     }
     unsynced_ops_ += later;
   }
+  // Looked at after the lanes: one that waits for nothing any more may have waited for a
+  // sync that failed.
+  if (poisoned()) Fail(ops);
   for (Op& op : ops) {
     if (!op.later) Complete(op);
   }
@@ -54,8 +57,9 @@ void CommitThread::RunSyncs() {
     const bool sync = std::any_of(ops.begin(), ops.end(), [](const Op& op) {
       return op.waits_for_sync && op.result == Err::kOk;
     });
-    // All of them were written before this number is read.
-    if (sync && (poisoned() || !SyncNow(table_.latest_sequence()))) Fail(ops);
+    // All of them were written before this number is read. Once a sync has failed, what
+    // needs none fails, too: it may be behind what is not known to be there.
+    if (poisoned() || (sync && !SyncNow(table_.latest_sequence()))) Fail(ops);
     for (Op& op : ops) Complete(op);
     {
       const std::lock_guard lock(sync_mu_);

@@ -336,6 +336,7 @@ void CommitThread::Cycle() {
   rocksdb::WriteBatch& batch = batch_;
   batch.Clear();  // keeps its memory
   bool sync = false;
+  bool records = false;  // for whom no sync is needed
   for (Op& op : ops) {
     if (poisoned()) {
       op.result = op.type == OpType::kCall ? Err::kOk : Err::kUnknown;
@@ -345,13 +346,14 @@ void CommitThread::Cycle() {
     if (op.waits_for_sync) {
       sync = true;
     } else if (op.type == OpType::kAppend && op.record.kind == Kind::kData) {
-      unsynced_records_at_ = SteadyNanos();
+      records = true;
     }
   }
   SweepTrimsIfDue(batch);
 
-  const bool apart =
-      sync && unsynced_records_at_ != 0 && SteadyNanos() - unsynced_records_at_ < kApartFor;
+  const MonoNanos now = SteadyNanos();
+  if (records) unsynced_records_at_ = now;
+  const bool apart = sync && unsynced_records_at_ != 0 && now - unsynced_records_at_ < kApartFor;
   if (batch.Count() > 0 && !Commit(batch, sync && !apart)) Fail(ops);
   Finish(ops, apart);
   for (auto& tenure : lost_) tenure->Lose(poisoned() ? Err::kUnknown : Err::kFenced);

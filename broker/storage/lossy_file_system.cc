@@ -39,9 +39,10 @@ class LossyFileSystem::File final : public rocksdb::FSWritableFileOwnerWrapper {
     return s;
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-    if (is_log_ && fs_.Fails(fs_.fail_sync_in_)) return IOStatus::IOError("injected");
     if (is_log_) {
+      ++fs_.log_syncs_;
       fs_.syncs_held_.wait(true);
+      if (fs_.Fails(fs_.fail_sync_in_)) return IOStatus::IOError("injected");
       std::this_thread::sleep_for(fs_.sync_delay_.load());
     }
     std::shared_lock at_work(fs_.copying_);

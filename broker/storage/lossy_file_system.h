@@ -39,6 +39,8 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
     syncs_held_ = held;
     syncs_held_.notify_all();
   }
+  // How many were begun.
+  int log_syncs() const { return log_syncs_; }
   // While they are held, what writes a table waits: a flush does not end.
   void HoldTables(bool held) {
     tables_held_ = held;
@@ -73,6 +75,7 @@ class LossyFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<int> failures_{0};
   std::atomic<std::chrono::nanoseconds> sync_delay_{};
   std::atomic<bool> syncs_held_ = false;
+  std::atomic<int> log_syncs_{0};
   std::atomic<bool> tables_held_ = false;
   std::atomic<int> tables_{0};
 };

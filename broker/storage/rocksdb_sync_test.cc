@@ -85,6 +85,23 @@ TEST(RocksDbSyncs, OneThatFailsPoisonsTheStore) {
   EXPECT_EQ(t.Live(), Err::kUnavailable);
 }
 
+// What was written meanwhile and needs no sync is not told to be there: what its lane
+// holds before it is not known.
+TEST(RocksDbSyncs, WhatFollowsOneThatFailsFailsWithIt) {
+  TwoLanes t;
+  ASSERT_EQ(t.Live(), Err::kOk);
+  t.h.fs().HoldLogSyncs(true);
+  t.h.fs().FailLogSync(1);
+  const int before = t.h.fs().log_syncs();
+  t.Keep(1, Level::kFsync);
+  ASSERT_TRUE(t.drive.Until([&] { return t.h.fs().log_syncs() > before; }));
+  t.Keep(2, Level::kProcess);
+  ASSERT_EQ(t.Live(), Err::kOk) << "all before it is written";
+  t.h.fs().HoldLogSyncs(false);
+  ASSERT_TRUE(t.drive.Until([&] { return t.Completed().size() == 2; }));
+  for (const auto& [number, err] : t.Completed()) EXPECT_EQ(err, Err::kUnknown) << number;
+}
+
 TEST(RocksDbSyncs, TheEndWaitsForOne) {
   TwoLanes t;
   ASSERT_EQ(t.Live(), Err::kOk);
