@@ -29,6 +29,7 @@ ProducerTable::List::iterator ProducerTable::FindOrAdd(std::string_view id) {
   if (found != index_.end()) return found->second;
   if (index_.size() >= kMaxProducers) {
     if (away_.empty()) return away_.end();
+    runs_ -= away_.front().runs.size();
     index_.erase(away_.front().id);
     away_.pop_front();
   }
@@ -50,6 +51,7 @@ std::optional<uint64_t> ProducerTable::Open(std::string_view id, uint64_t epoch,
   while (!producer.runs.empty() &&
          producer.runs.front().first_sequence + producer.runs.front().count <= resume_sequence) {
     producer.runs.pop_front();
+    --runs_;
   }
   producer.known_from = std::max(producer.known_from, resume_sequence);
   producer.next_sequence = std::max(producer.next_sequence, resume_sequence);
@@ -122,10 +124,28 @@ void ProducerTable::Add(Producer& producer, const SequenceRun& run) {
     }
   }
   producer.runs.push_back(run);
-  if (producer.runs.size() > kMaxRuns) {
-    const SequenceRun& oldest = producer.runs.front();
-    producer.known_from = std::max(producer.known_from, oldest.first_sequence + oldest.count);
-    producer.runs.pop_front();
+  ++runs_;
+  if (producer.runs.size() > kMaxRuns) Forget(producer, 1);
+  ForgetBeyondTheBound();
+}
+
+void ProducerTable::Forget(Producer& producer, size_t count) {
+  const auto end = producer.runs.begin() + static_cast<ptrdiff_t>(count);
+  const SequenceRun& last = *std::prev(end);
+  producer.known_from = std::max(producer.known_from, last.first_sequence + last.count);
+  producer.runs.erase(producer.runs.begin(), end);
+  runs_ -= count;
+}
+
+// To half of the bound, so that this is rare: each run that is added pays for a part of it.
+void ProducerTable::ForgetBeyondTheBound() {
+  const size_t bound = std::max(kMaxRunsOfAll, kMaxRunsOfEach * size());
+  if (runs_ <= bound) return;
+  const size_t most = bound / 2 / size();
+  for (List* list : {&away_, &connected_}) {
+    for (Producer& producer : *list) {
+      if (producer.runs.size() > most) Forget(producer, producer.runs.size() - most);
+    }
   }
 }
 
@@ -242,6 +262,7 @@ bool ProducerTable::Decode(std::string_view in) {
   index_.clear();
   away_.clear();
   connected_.clear();
+  runs_ = 0;
   if (in.empty()) return true;
   uint64_t count = 0;
   bool ok = in[0] == kVersion;
@@ -251,10 +272,12 @@ bool ProducerTable::Decode(std::string_view in) {
     away_.emplace_back();
     ok = DecodeProducer(&in, &away_.back()) &&
          index_.emplace(away_.back().id, std::prev(away_.end())).second;
+    runs_ += away_.back().runs.size();
   }
   if (ok && in.empty()) return true;
   index_.clear();
   away_.clear();
+  runs_ = 0;
   return false;
 }
 

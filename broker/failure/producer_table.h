@@ -38,11 +38,17 @@ struct SequenceRun {
 //    on and in no run was refused.
 // At most kMaxProducers. The one that is away longest is forgotten for a new one;
 // those that are connected are not.
+//
+// Where producers take turns each frame is a run of its own, and each snapshot has all
+// of them. So there are at most kMaxRunsOfAll runs, or kMaxRunsOfEach for each of many
+// producers; beyond that each keeps its part of half of them, the latest ones.
 // Thread-safety: none.
 class ProducerTable {
  public:
   static constexpr size_t kMaxProducers = 10'000;
-  static constexpr size_t kMaxRuns = 1'024;
+  static constexpr size_t kMaxRuns = 1'024;            // of one producer
+  static constexpr size_t kMaxRunsOfAll = 16 * 1'024;  // or kMaxRunsOfEach for each
+  static constexpr size_t kMaxRunsOfEach = 32;
   static constexpr size_t kMaxIdBytes = 255;
 
   ProducerTable() = default;
@@ -82,6 +88,7 @@ class ProducerTable {
                 Offset first_offset);
 
   size_t size() const { return index_.size(); }
+  size_t runs() const { return runs_; }  // of all
   // For snapshots: see producer_table.cc for the format. Decode replaces everything;
   // false, and nothing held, if the bytes are damaged. An empty string is an empty
   // table.
@@ -102,11 +109,15 @@ class ProducerTable {
   Producer* Find(std::string_view id);
   const Producer* Find(std::string_view id) const;
   List::iterator FindOrAdd(std::string_view id);  // away_.end() if there is no place
-  static void Add(Producer& producer, const SequenceRun& run);
+  void Add(Producer& producer, const SequenceRun& run);
+  // Of the oldest runs, whose offsets are unknown from then on.
+  void Forget(Producer& producer, size_t count);
+  void ForgetBeyondTheBound();
   static bool DecodeProducer(std::string_view* in, Producer* producer);
 
   List away_;  // longest away first
   List connected_;
+  size_t runs_ = 0;
   absl::flat_hash_map<std::string, List::iterator> index_;
 };
 

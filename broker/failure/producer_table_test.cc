@@ -123,6 +123,60 @@ TEST(ProducerTable, ForgetsOffsetsOfLongAgo) {
   EXPECT_EQ(judgement.runs[1].first_offset, 100u);
 }
 
+// Each snapshot has them all.
+TEST(ProducerTable, TheRunsOfManyProducersAreBounded) {
+  ProducerTable table;
+  const auto id = [](uint64_t i) { return "p" + std::to_string(i); };
+  constexpr uint64_t kProducers = 100;
+  constexpr uint64_t kEach = 500;
+  // In turns: no frame follows the one before of the same producer.
+  for (uint64_t p = 0; p < kProducers; ++p) table.Open(id(p), 1);
+  for (uint64_t n = 0; n < kEach; ++n) {
+    for (uint64_t p = 0; p < kProducers; ++p) {
+      table.Accepted(id(p), 1 + n, 1, n * kProducers + p);
+      ASSERT_LE(table.runs(), ProducerTable::kMaxRunsOfAll);
+    }
+  }
+  constexpr uint64_t kKept = ProducerTable::kMaxRunsOfAll / 2 / kProducers;
+  for (uint64_t p = 0; p < kProducers; ++p) {
+    const auto judgement = table.Judge(id(p), 1, 1, kEach);
+    EXPECT_EQ(judgement.verdict, Verdict::kDuplicate);
+    ASSERT_GT(judgement.runs.size(), kKept);
+    EXPECT_FALSE(judgement.runs[0].known);
+    for (size_t r = 1; r < judgement.runs.size(); ++r) {
+      const SequenceRun& run = judgement.runs[r];
+      EXPECT_TRUE(run.known);
+      EXPECT_EQ(run.first_offset, (run.first_sequence - 1) * kProducers + p);
+    }
+  }
+  // What is forgotten with a producer, and a restart, are counted.
+  ProducerTable other;
+  ASSERT_TRUE(other.Decode(table.Encode()));
+  EXPECT_EQ(other.runs(), table.runs());
+  const size_t before = table.runs();
+  table.Open(id(0), 2, kEach + 1);
+  EXPECT_LE(table.runs(), before - kKept);
+}
+
+// As many as may be known, each with a few.
+TEST(ProducerTable, EachOfVeryManyProducersKeepsAFewRuns) {
+  ProducerTable table;
+  const auto id = [](uint64_t i) { return "p" + std::to_string(i); };
+  constexpr uint64_t kEach = 40;
+  for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) table.Open(id(p), 1);
+  for (uint64_t n = 0; n < kEach; ++n) {
+    for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) {
+      table.Accepted(id(p), 1 + n, 1, n * ProducerTable::kMaxProducers + p);
+    }
+  }
+  EXPECT_LE(table.runs(), ProducerTable::kMaxRunsOfEach * ProducerTable::kMaxProducers);
+  for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) {
+    const auto last = table.Judge(id(p), 1, kEach - 15, 16);
+    ASSERT_EQ(last.runs.size(), 16u);
+    EXPECT_TRUE(last.runs[0].known);
+  }
+}
+
 TEST(ProducerTable, ForgetsWhoIsAwayLongest) {
   ProducerTable table;
   const auto id = [](uint64_t i) { return "p" + std::to_string(i); };

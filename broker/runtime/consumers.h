@@ -34,10 +34,12 @@ struct Stall {
 // The members of a group, in the order in which they are asked, by turns.
 //
 // When little comes, everybody gets some of it; when much does, each gets at least
-// what the group took lately in half a period, so that frames are not cut into more and
-// more pieces the more members there are.
+// what the group took lately in kChunk, so that frames are not cut into more and more
+// pieces the more members there are. Lately is one to two periods: under load records
+// come in waves, and a time in which none came must not look like a pause.
 struct GroupMembers {
-  static constexpr MonoNanos kPeriod = 8 * kNanosPerMilli;
+  static constexpr MonoNanos kChunk = 4 * kNanosPerMilli;
+  static constexpr MonoNanos kPeriod = 25 * kChunk;
   // The least that is worth a frame of its own, in messages.
   uint64_t Chunk(MonoNanos now);
 

@@ -28,7 +28,7 @@ uint64_t GroupMembers::Chunk(MonoNanos now) {
     in_period = 0;
     period = current;
   }
-  return std::max<uint64_t>(1, in_last_period / 2);
+  return std::max<uint64_t>(1, std::max(in_period, in_last_period) / (kPeriod / kChunk));
 }
 
 void ConsumerSet::Tick() {

@@ -292,7 +292,9 @@ void LaneActor::AppendSnapshot(LaneLog::Then then) {
   NoteGroupsSaved();
   // It stands for records, so it is kept as they are. A sync would stop all lanes.
   const Level level = draining_ ? Level::kFsync : LevelFor(core_.tuning().durability);
-  log_.AppendControl(ControlRecord(snapshot, storage::Kind::kSnapshot), level, std::move(then));
+  auto record = ControlRecord(snapshot, storage::Kind::kSnapshot);
+  snapshot_bytes_ = record.body_bytes();
+  log_.AppendControl(std::move(record), level, std::move(then));
 }
 
 bool LaneActor::SnapshotDue() const {
@@ -301,7 +303,8 @@ bool LaneActor::SnapshotDue() const {
   if (env_->appended_bytes - appended_bytes_at_snapshot_ < kTrimEveryBytes) return false;
   const bool late = env_->appended_bytes - appended_bytes_at_oldest_ >= kTrimSoonBytes;
   const uint64_t gone = Less(core_.bytes_before(core_.head()), gone_bytes_at_snapshot_);
-  return gone >= (late ? kTrimLateWorthBytes : kTrimWorthBytes);
+  return gone >= std::max(late ? kTrimLateWorthBytes : kTrimWorthBytes,
+                          kTrimWorthSnapshots * snapshot_bytes_);
 }
 
 void LaneActor::MaybeSnapshot() {

@@ -149,6 +149,8 @@ class LaneActor {
   static constexpr uint64_t kTrimWorthBytes = 64 << 10;
   static constexpr uint64_t kTrimLateWorthBytes = 1 << 20;
   static constexpr uint64_t kTrimSoonBytes = 64 << 20;
+  // And it frees many times what it is itself: that of many producers is large.
+  static constexpr uint64_t kTrimWorthSnapshots = 16;
 
   const LaneId id_;
   const std::string name_;
@@ -177,6 +179,7 @@ class LaneActor {
   MonoNanos turn_at_ = 0;
   bool waits_for_turn_ = false;
   uint64_t bytes_since_snapshot_ = 0;
+  uint64_t snapshot_bytes_ = 0;  // of the last one
   // In the log and not let go of: what was appended since the last snapshot, and what
   // was needed or on its way then.
   uint64_t untrimmed_bytes_ = 0;
