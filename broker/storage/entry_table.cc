@@ -14,12 +14,13 @@ namespace spillway::storage {
 namespace {
 
 constexpr size_t kSmallWriteBufferBytes = size_t{4} << 20;
-// Full memtables before writes wait: one is flushed while the next one fills. Large ones,
+// Full memtables before writes wait: one is flushed while the next one fills, and a third
+// one is for a disk that takes half a second for a sync now and then. Large ones,
 // so that most of what drains is trimmed in the memtable that it is in, and several that
 // are written as one (min_write_buffer_number_to_merge) would be no better: of those, a
 // flush that CompactRange waits for may never begin, since one under way takes the
 // request with it, and what is left is too little.
-constexpr int kMostMemtables = 2;
+constexpr int kMostMemtables = 3;
 // A small one may have to wait for the flush of a large one.
 constexpr int kMostSmallMemtables = 4;
 // Where flushes or compactions are behind, writes are slowed to this at first, and
