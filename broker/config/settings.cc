@@ -12,7 +12,6 @@
 #include <optional>
 #include <sstream>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -183,8 +182,9 @@ const std::vector<Setting>& AllSettings() {
              "Connections of one peer address."),
       Number("max_streams_per_connection", &Settings::max_streams_per_connection, 1, 1'000'000,
              "Calls that one connection may have open."),
-      Number("shards", &Settings::shards, 0, kMaxShards,
-             "Threads that queues are spread over. 0: as many as there are cores."),
+      Number(
+          "shards", &Settings::shards, 0, kMaxShards,
+          "Threads that queues are spread over. 0: half as many as there are cores, at least 1."),
       Number("busy_poll_us", &Settings::busy_poll_us, 0, 10'000,
              "How long a thread without work may poll for it before it sleeps. 0: never."),
       Text("ports_file", &Settings::ports_file,
@@ -301,9 +301,9 @@ uint64_t DefaultMemoryBudgetBytes() {
   return total / 100 * 40;
 }
 
-size_t Shards(const Settings& settings) {
+size_t Shards(const Settings& settings, size_t cores) {
   if (settings.shards != 0) return settings.shards;
-  return std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMaxShards);
+  return std::clamp<size_t>(cores / 2, 1, kMaxShards);
 }
 
 }  // namespace spillway::config

@@ -28,7 +28,7 @@ struct Settings {
   uint64_t max_connections = 10'000;
   uint64_t max_connections_per_address = 5'000;
   uint64_t max_streams_per_connection = 1'024;
-  uint64_t shards = 1;  // 0: as many as the machine has cores
+  uint64_t shards = 0;  // 0: by the number of cores, see Shards
   uint64_t busy_poll_us = 100;
   std::string ports_file;
 };
@@ -79,7 +79,8 @@ std::string Describe(const Loaded& loaded);
 
 // 40 % of the cgroup's limit, or of the machine's memory.
 uint64_t DefaultMemoryBudgetBytes();
-// `shards`, or as many as there are cores to run on.
-size_t Shards(const Settings& settings);
+// `shards`; if it is 0, half of the cores, and at least one: the others are for what all
+// shards share (commits, flushes) and for what else runs on the machine.
+size_t Shards(const Settings& settings, size_t cores);
 
 }  // namespace spillway::config

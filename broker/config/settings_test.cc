@@ -58,12 +58,15 @@ TEST(SettingsTest, ImpossibleValuesNameTheSettingAndTheRange) {
   }
 }
 
-TEST(SettingsTest, ThereAreAsManyShardsAsCoresUnlessSaid) {
+TEST(SettingsTest, HalfOfTheCoresAreShardsUnlessSaid) {
   Settings settings;
-  EXPECT_GE(Shards(settings), 1u);
-  EXPECT_LE(Shards(settings), 64u);
+  EXPECT_EQ(Shards(settings, 0), 1u);  // not known
+  EXPECT_EQ(Shards(settings, 2), 1u);
+  EXPECT_EQ(Shards(settings, 3), 1u);
+  EXPECT_EQ(Shards(settings, 8), 4u);
+  EXPECT_EQ(Shards(settings, 256), 64u);
   settings.shards = 3;
-  EXPECT_EQ(Shards(settings), 3u);
+  EXPECT_EQ(Shards(settings, 8), 3u);
 }
 
 TEST(SettingsTest, OpenAddressesNeedAWord) {

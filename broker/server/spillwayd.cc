@@ -190,7 +190,7 @@ class Daemon {
     server_options.max_streams_per_connection =
         static_cast<int>(settings().max_streams_per_connection);
     server_options.longest_poll = LongestPoll();
-    server_options.shards = config::Shards(settings());
+    server_options.shards = config::Shards(settings(), std::thread::hardware_concurrency());
     server_options.max_streams = static_cast<uint32_t>(settings().max_sessions);
     auto server = service::Server::Create(server_options, &clock_);
     if (!server) {
