@@ -78,7 +78,7 @@ func (s *spillwayServer) Create(ctx context.Context, t topic) error {
 	switch {
 	case t.use == keeping:
 		tuning = append(tuning, spillway.SetRetention(spillway.Limits))
-	case t.use == filling && s.durability == spillway.Memory:
+	case len(t.groups) == 0 && s.durability == spillway.Memory:
 		tuning = append(tuning, spillway.SetOverflow(spillway.DropOldest))
 	case t.use == passing:
 		tuning = append(tuning, spillway.SetOverflow(spillway.Block))
