@@ -75,7 +75,8 @@ Credit Share(const Pressure& p, std::span<const Claim> claims) {
   for (const Claim& claim : claims) {
     if (Waits(claim) || p.now - claim.active_at < WindowSharePolicy::kIdleAfter) ++active;
   }
-  const uint64_t parts = std::max<uint64_t>(active, 1) * (p.slow ? 4 : 2);
+  // As if there were one more.
+  const uint64_t parts = (std::max<uint64_t>(active, 1) + 1) * (p.slow ? 2 : 1);
   const Credit open = Less(p.window, p.held);
   Credit share = {open.messages / parts, open.bytes / parts};
   // One producer may have all of a window of one message; and where nobody waits,

@@ -92,8 +92,8 @@ class Policy {
 //     by no less than half of it: no dribbling. This leaves room for one largest
 //     message (up to half of the window), and half of the process's headroom, to
 //     those who wait.
-// A share is half of what the window has beside what is held, divided by the
-// producers that wait or were active in the last second.
+// A share is what the window has beside what is held, divided by the producers that
+// wait or were active in the last second, and by one who may come.
 //
 // Within the room, every waiting producer is granted after finitely many plans:
 // what is held drains, and what idle ones hold is asked back when only that is in

@@ -33,11 +33,11 @@ void Plan(const Pressure& p, std::vector<Claim>& claims) {
   policy.Plan(p, claims);
 }
 
-TEST(WindowSharePolicy, ANewProducerGetsItsShareOfHalfTheWindow) {
+TEST(WindowSharePolicy, ANewProducerGetsItsShareAndLeavesOne) {
   std::vector<Claim> claims(2);
   Plan(Of({1'000, 100'000}, 1'000), claims);
   for (const Claim& claim : claims) {
-    EXPECT_EQ(claim.grant, (Credit{250, 25'000}));
+    EXPECT_EQ(claim.grant, (Credit{333, 33'333}));
     EXPECT_EQ(claim.reason, Reason::kNone);
   }
 }

@@ -114,6 +114,7 @@ ProducerTable::Judgement ProducerTable::Judge(std::string_view id, uint64_t epoc
 }
 
 void ProducerTable::Add(Producer& producer, const SequenceRun& run) {
+  if (run.first_sequence > producer.next_sequence) producer.refused_below = run.first_sequence;
   producer.next_sequence = run.first_sequence + run.count;
   if (!producer.runs.empty()) {
     SequenceRun& last = producer.runs.back();
@@ -137,16 +138,19 @@ void ProducerTable::Forget(Producer& producer, size_t count) {
   runs_ -= count;
 }
 
-// To half of the bound, so that this is rare: each run that is added pays for a part of it.
+// To half of the bound, and not again before half of it has come, so that each run that
+// is added pays for a part of it.
 void ProducerTable::ForgetBeyondTheBound() {
   const size_t bound = std::max(kMaxRunsOfAll, kMaxRunsOfEach * size());
-  if (runs_ <= bound) return;
+  if (runs_ <= bound || runs_ < forget_at_) return;
   const size_t most = bound / 2 / size();
   for (List* list : {&away_, &connected_}) {
     for (Producer& producer : *list) {
-      if (producer.runs.size() > most) Forget(producer, producer.runs.size() - most);
+      if (producer.refused_below > producer.known_from || producer.runs.size() <= most) continue;
+      Forget(producer, producer.runs.size() - most);
     }
   }
+  forget_at_ = runs_ + bound / 2;
 }
 
 void ProducerTable::Accepted(std::string_view id, uint64_t first_sequence, uint64_t count,
@@ -162,6 +166,7 @@ void ProducerTable::Refused(std::string_view id, uint64_t first_sequence, uint64
   if (producer == nullptr) return;
   assert(first_sequence == producer->next_sequence);
   producer->next_sequence = first_sequence + count;
+  producer->refused_below = producer->next_sequence;
 }
 
 void ProducerTable::Replayed(std::string_view id, uint64_t epoch, uint64_t first_sequence,
@@ -252,9 +257,11 @@ bool ProducerTable::DecodeProducer(std::string_view* in, Producer* producer) {
         run.count > std::numeric_limits<uint64_t>::max() - run.first_offset) {
       return false;
     }
+    if (run.first_sequence > at) producer->refused_below = run.first_sequence;
     at = run.first_sequence + run.count;
     producer->runs.push_back(run);
   }
+  if (producer->next_sequence > at) producer->refused_below = producer->next_sequence;
   return true;
 }
 
@@ -263,6 +270,7 @@ bool ProducerTable::Decode(std::string_view in) {
   away_.clear();
   connected_.clear();
   runs_ = 0;
+  forget_at_ = 0;
   if (in.empty()) return true;
   uint64_t count = 0;
   bool ok = in[0] == kVersion;

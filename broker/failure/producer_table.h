@@ -40,8 +40,10 @@ struct SequenceRun {
 // those that are connected are not.
 //
 // Where producers take turns each frame is a run of its own, and each snapshot has all
-// of them. So there are at most kMaxRunsOfAll runs, or kMaxRunsOfEach for each of many
-// producers; beyond that each keeps its part of half of them, the latest ones.
+// of them. So there are about kMaxRunsOfAll runs at most, or kMaxRunsOfEach for each of
+// many producers; beyond that each keeps its part of half of them, the latest ones. Who
+// was refused something keeps all of kMaxRuns until that is long ago: what is forgotten
+// counts as accepted, so a refusal must not be.
 // Thread-safety: none.
 class ProducerTable {
  public:
@@ -101,6 +103,7 @@ class ProducerTable {
     uint64_t epoch = 0;
     uint64_t next_sequence = 1;
     uint64_t known_from = 1;
+    uint64_t refused_below = 0;  // all that was refused is
     std::deque<SequenceRun> runs;
     bool connected = false;
   };
@@ -118,6 +121,7 @@ class ProducerTable {
   List away_;  // longest away first
   List connected_;
   size_t runs_ = 0;
+  size_t forget_at_ = 0;  // not before there are so many
   absl::flat_hash_map<std::string, List::iterator> index_;
 };
 

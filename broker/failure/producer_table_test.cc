@@ -158,6 +158,45 @@ TEST(ProducerTable, TheRunsOfManyProducersAreBounded) {
   EXPECT_LE(table.runs(), before - kKept);
 }
 
+// What is forgotten counts as accepted.
+TEST(ProducerTable, ARefusalIsNotForgottenForWantOfPlace) {
+  ProducerTable table;
+  table.Open("refused", 1);
+  table.Open("other", 1);
+  table.Accepted("refused", 1, 1, 0);
+  table.Refused("refused", 2, 3);
+  std::vector<std::string> ids;
+  for (int p = 0; p < 100; ++p) ids.push_back("p" + std::to_string(p));
+  for (const std::string& id : ids) table.Open(id, 1);
+  Offset offset = 1;
+  const auto fill = [&](ProducerTable* t, uint64_t from, uint64_t to) {
+    for (uint64_t n = from; n < to; ++n) {
+      t->Accepted("refused", 5 + n, 1, offset++);
+      t->Accepted("other", 1 + n, 1, offset++);
+      for (const std::string& id : ids) t->Accepted(id, 1 + n, 1, offset++);
+    }
+  };
+  fill(&table, 0, 400);
+  const auto check = [](const ProducerTable& t) {
+    EXPECT_FALSE(t.Judge("other", 1, 1, 1).runs[0].known);
+    const auto judgement = t.Judge("refused", 1, 1, 5);
+    ASSERT_EQ(judgement.runs.size(), 3u);
+    EXPECT_TRUE(judgement.runs[1].refused);
+    EXPECT_EQ(judgement.runs[1].count, 3u);
+    EXPECT_TRUE(judgement.runs[2].known);
+  };
+  check(table);
+  // A restart does not know more than the runs.
+  ProducerTable restarted;
+  ASSERT_TRUE(restarted.Decode(table.Encode()));
+  restarted.Open("refused", 1);
+  restarted.Open("other", 1);
+  for (const std::string& id : ids) restarted.Open(id, 1);
+  fill(&restarted, 400, 800);
+  check(restarted);
+  EXPECT_LE(restarted.runs(), 2 * ProducerTable::kMaxRunsOfAll);
+}
+
 // As many as may be known, each with a few.
 TEST(ProducerTable, EachOfVeryManyProducersKeepsAFewRuns) {
   ProducerTable table;
