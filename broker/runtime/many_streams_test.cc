@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "broker/base/random.h"
+#include "broker/failure/producer_table.h"
 #include "broker/runtime/broker.h"
 #include "broker/runtime/test_client.h"
 
@@ -176,6 +177,30 @@ TEST(ManyStreams, AllProducersOfAWindowThatIsShortGetThrough) {
     member->AckAll();
     broker.Advance(2'000);
   }
+}
+
+// Not before it is stored, although nobody knows where it is: confirmations go in order.
+TEST(ManyStreams, ADuplicateWhoseOffsetIsForgottenIsConfirmedWhenItIsStored) {
+  TestBroker broker;
+  auto tuning = Memory();
+  tuning.set_durability(pb::DURABILITY_SYNCED);
+  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  auto one = broker.Publisher("q");
+  auto other = broker.Publisher("q");
+  for (size_t i = 0; i <= failure::ProducerTable::kMaxRuns; ++i) {
+    ASSERT_TRUE(one->Publish({"x"}));
+    ASSERT_TRUE(other->Publish({"y"}));
+  }
+  broker.SettleWithoutStore();
+  one->next_sequence = 1;
+  ASSERT_TRUE(one->Publish({"x"}));
+  broker.SettleWithoutStore();
+  EXPECT_TRUE(one->confirms.empty());
+  broker.Settle();
+  ASSERT_FALSE(one->confirms.empty());
+  EXPECT_TRUE(one->confirms.back().duplicate);
+  EXPECT_TRUE(one->confirms.back().offset_unknown);
+  EXPECT_EQ(one->confirmed(), failure::ProducerTable::kMaxRuns + 2);
 }
 
 // A snapshot has all producers and the runs of their sequences, and it is what frees
