@@ -165,8 +165,8 @@ TEST(ProducerTable, ARefusalIsNotForgottenForWantOfPlace) {
   table.Open("other", 1);
   table.Accepted("refused", 1, 1, 0);
   table.Refused("refused", 2, 3);
-  std::vector<std::string> ids;
-  for (int p = 0; p < 100; ++p) ids.push_back("p" + std::to_string(p));
+  std::vector<std::string> ids(100);
+  for (size_t p = 0; p < ids.size(); ++p) ids[p] = "p" + std::to_string(p);
   for (const std::string& id : ids) table.Open(id, 1);
   Offset offset = 1;
   const auto fill = [&](ProducerTable* t, uint64_t from, uint64_t to) {
