@@ -114,7 +114,6 @@ ProducerTable::Judgement ProducerTable::Judge(std::string_view id, uint64_t epoc
 }
 
 void ProducerTable::Add(Producer& producer, const SequenceRun& run) {
-  if (run.first_sequence > producer.next_sequence) producer.refused_below = run.first_sequence;
   producer.next_sequence = run.first_sequence + run.count;
   if (!producer.runs.empty()) {
     SequenceRun& last = producer.runs.back();
@@ -128,6 +127,15 @@ void ProducerTable::Add(Producer& producer, const SequenceRun& run) {
   ++runs_;
   if (producer.runs.size() > kMaxRuns) Forget(producer, 1);
   ForgetBeyondTheBound();
+}
+
+bool ProducerTable::WasRefused(const Producer& producer) {
+  uint64_t at = producer.known_from;
+  for (const SequenceRun& run : producer.runs) {
+    if (run.first_sequence > at) return true;
+    at = std::max(at, run.first_sequence + run.count);
+  }
+  return at < producer.next_sequence;
 }
 
 void ProducerTable::Forget(Producer& producer, size_t count) {
@@ -146,7 +154,7 @@ void ProducerTable::ForgetBeyondTheBound() {
   const size_t most = bound / 2 / size();
   for (List* list : {&away_, &connected_}) {
     for (Producer& producer : *list) {
-      if (producer.refused_below > producer.known_from || producer.runs.size() <= most) continue;
+      if (producer.runs.size() <= most || WasRefused(producer)) continue;
       Forget(producer, producer.runs.size() - most);
     }
   }
@@ -166,7 +174,6 @@ void ProducerTable::Refused(std::string_view id, uint64_t first_sequence, uint64
   if (producer == nullptr) return;
   assert(first_sequence == producer->next_sequence);
   producer->next_sequence = first_sequence + count;
-  producer->refused_below = producer->next_sequence;
 }
 
 void ProducerTable::Replayed(std::string_view id, uint64_t epoch, uint64_t first_sequence,
@@ -257,11 +264,9 @@ bool ProducerTable::DecodeProducer(std::string_view* in, Producer* producer) {
         run.count > std::numeric_limits<uint64_t>::max() - run.first_offset) {
       return false;
     }
-    if (run.first_sequence > at) producer->refused_below = run.first_sequence;
     at = run.first_sequence + run.count;
     producer->runs.push_back(run);
   }
-  if (producer->next_sequence > at) producer->refused_below = producer->next_sequence;
   return true;
 }
 

@@ -103,7 +103,6 @@ class ProducerTable {
     uint64_t epoch = 0;
     uint64_t next_sequence = 1;
     uint64_t known_from = 1;
-    uint64_t refused_below = 0;  // all that was refused is
     std::deque<SequenceRun> runs;
     bool connected = false;
   };
@@ -113,6 +112,8 @@ class ProducerTable {
   const Producer* Find(std::string_view id) const;
   List::iterator FindOrAdd(std::string_view id);  // away_.end() if there is no place
   void Add(Producer& producer, const SequenceRun& run);
+  // Whether something that is not forgotten was refused.
+  static bool WasRefused(const Producer& producer);
   // Of the oldest runs, whose offsets are unknown from then on.
   void Forget(Producer& producer, size_t count);
   void ForgetBeyondTheBound();

@@ -17,6 +17,9 @@ namespace {
 
 using Verdict = ProducerTable::Verdict;
 
+// Of one of many producers.
+std::string Id(uint64_t i) { return "p" + std::to_string(i); }
+
 TEST(ProducerTable, TakesTheNextSequenceAndNoOther) {
   ProducerTable table;
   EXPECT_EQ(table.Open("p", 1), 1u);
@@ -126,20 +129,19 @@ TEST(ProducerTable, ForgetsOffsetsOfLongAgo) {
 // Each snapshot has them all.
 TEST(ProducerTable, TheRunsOfManyProducersAreBounded) {
   ProducerTable table;
-  const auto id = [](uint64_t i) { return "p" + std::to_string(i); };
   constexpr uint64_t kProducers = 100;
   constexpr uint64_t kEach = 500;
   // In turns: no frame follows the one before of the same producer.
-  for (uint64_t p = 0; p < kProducers; ++p) table.Open(id(p), 1);
+  for (uint64_t p = 0; p < kProducers; ++p) table.Open(Id(p), 1);
   for (uint64_t n = 0; n < kEach; ++n) {
     for (uint64_t p = 0; p < kProducers; ++p) {
-      table.Accepted(id(p), 1 + n, 1, n * kProducers + p);
+      table.Accepted(Id(p), 1 + n, 1, n * kProducers + p);
       ASSERT_LE(table.runs(), ProducerTable::kMaxRunsOfAll);
     }
   }
   constexpr uint64_t kKept = ProducerTable::kMaxRunsOfAll / 2 / kProducers;
   for (uint64_t p = 0; p < kProducers; ++p) {
-    const auto judgement = table.Judge(id(p), 1, 1, kEach);
+    const auto judgement = table.Judge(Id(p), 1, 1, kEach);
     EXPECT_EQ(judgement.verdict, Verdict::kDuplicate);
     ASSERT_GT(judgement.runs.size(), kKept);
     EXPECT_FALSE(judgement.runs[0].known);
@@ -154,7 +156,7 @@ TEST(ProducerTable, TheRunsOfManyProducersAreBounded) {
   ASSERT_TRUE(other.Decode(table.Encode()));
   EXPECT_EQ(other.runs(), table.runs());
   const size_t before = table.runs();
-  table.Open(id(0), 2, kEach + 1);
+  table.Open(Id(0), 2, kEach + 1);
   EXPECT_LE(table.runs(), before - kKept);
 }
 
@@ -165,15 +167,14 @@ TEST(ProducerTable, ARefusalIsNotForgottenForWantOfPlace) {
   table.Open("other", 1);
   table.Accepted("refused", 1, 1, 0);
   table.Refused("refused", 2, 3);
-  std::vector<std::string> ids(100);
-  for (size_t p = 0; p < ids.size(); ++p) ids[p] = "p" + std::to_string(p);
-  for (const std::string& id : ids) table.Open(id, 1);
+  constexpr uint64_t kOthers = 100;
+  for (uint64_t p = 0; p < kOthers; ++p) table.Open(Id(p), 1);
   Offset offset = 1;
   const auto fill = [&](ProducerTable* t, uint64_t from, uint64_t to) {
     for (uint64_t n = from; n < to; ++n) {
       t->Accepted("refused", 5 + n, 1, offset++);
       t->Accepted("other", 1 + n, 1, offset++);
-      for (const std::string& id : ids) t->Accepted(id, 1 + n, 1, offset++);
+      for (uint64_t p = 0; p < kOthers; ++p) t->Accepted(Id(p), 1 + n, 1, offset++);
     }
   };
   fill(&table, 0, 400);
@@ -191,7 +192,7 @@ TEST(ProducerTable, ARefusalIsNotForgottenForWantOfPlace) {
   ASSERT_TRUE(restarted.Decode(table.Encode()));
   restarted.Open("refused", 1);
   restarted.Open("other", 1);
-  for (const std::string& id : ids) restarted.Open(id, 1);
+  for (uint64_t p = 0; p < kOthers; ++p) restarted.Open(Id(p), 1);
   fill(&restarted, 400, 800);
   check(restarted);
   EXPECT_LE(restarted.runs(), 2 * ProducerTable::kMaxRunsOfAll);
@@ -200,17 +201,16 @@ TEST(ProducerTable, ARefusalIsNotForgottenForWantOfPlace) {
 // As many as may be known, each with a few.
 TEST(ProducerTable, EachOfVeryManyProducersKeepsAFewRuns) {
   ProducerTable table;
-  const auto id = [](uint64_t i) { return "p" + std::to_string(i); };
   constexpr uint64_t kEach = 40;
-  for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) table.Open(id(p), 1);
+  for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) table.Open(Id(p), 1);
   for (uint64_t n = 0; n < kEach; ++n) {
     for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) {
-      table.Accepted(id(p), 1 + n, 1, n * ProducerTable::kMaxProducers + p);
+      table.Accepted(Id(p), 1 + n, 1, n * ProducerTable::kMaxProducers + p);
     }
   }
   EXPECT_LE(table.runs(), ProducerTable::kMaxRunsOfEach * ProducerTable::kMaxProducers);
   for (uint64_t p = 0; p < ProducerTable::kMaxProducers; ++p) {
-    const auto last = table.Judge(id(p), 1, kEach - 15, 16);
+    const auto last = table.Judge(Id(p), 1, kEach - 15, 16);
     ASSERT_EQ(last.runs.size(), 16u);
     EXPECT_TRUE(last.runs[0].known);
   }
@@ -218,18 +218,17 @@ TEST(ProducerTable, EachOfVeryManyProducersKeepsAFewRuns) {
 
 TEST(ProducerTable, ForgetsWhoIsAwayLongest) {
   ProducerTable table;
-  const auto id = [](uint64_t i) { return "p" + std::to_string(i); };
   for (uint64_t i = 0; i < ProducerTable::kMaxProducers; ++i) {
-    ASSERT_TRUE(table.Open(id(i), 1));
-    table.Accepted(id(i), 1, 1, i);
+    ASSERT_TRUE(table.Open(Id(i), 1));
+    table.Accepted(Id(i), 1, 1, i);
   }
   EXPECT_EQ(table.Open("new", 1), std::nullopt);  // all are connected
-  table.Disconnect(id(7), 1);
-  table.Disconnect(id(3), 1);
+  table.Disconnect(Id(7), 1);
+  table.Disconnect(Id(3), 1);
   EXPECT_EQ(table.Open("new", 1), 1u);
   EXPECT_EQ(table.size(), ProducerTable::kMaxProducers);
-  EXPECT_EQ(table.Judge(id(7), 1, 1, 1).verdict, Verdict::kFenced);
-  EXPECT_EQ(table.Judge(id(3), 1, 1, 1).verdict, Verdict::kDuplicate);
+  EXPECT_EQ(table.Judge(Id(7), 1, 1, 1).verdict, Verdict::kFenced);
+  EXPECT_EQ(table.Judge(Id(3), 1, 1, 1).verdict, Verdict::kDuplicate);
 }
 
 TEST(ProducerTable, RefusesDamagedSnapshots) {

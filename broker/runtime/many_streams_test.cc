@@ -16,9 +16,9 @@ using testing::TestBroker;
 using testing::TestConsumer;
 using testing::TestPublisher;
 
-pb::QueueTuning Memory() {
+pb::QueueTuning Blocking(pb::Durability durability = pb::DURABILITY_MEMORY) {
   pb::QueueTuning tuning;
-  tuning.set_durability(pb::DURABILITY_MEMORY);
+  tuning.set_durability(durability);
   tuning.set_overflow(pb::OVERFLOW_POLICY_BLOCK);
   return tuning;
 }
@@ -42,7 +42,7 @@ std::vector<size_t> Taken(const std::vector<std::unique_ptr<TestConsumer>>& memb
 
 TEST(ManyStreams, ALittleIsSharedByAllMembers) {
   TestBroker broker;
-  ASSERT_TRUE(broker.CreateQueue("q", Memory()).ok());
+  ASSERT_TRUE(broker.CreateQueue("q", Blocking()).ok());
   auto publisher = broker.Publisher("q");
   auto members = Members(broker, 4);
   ASSERT_TRUE(publisher->Publish(std::vector<std::string>(100, "x")));
@@ -63,7 +63,7 @@ TEST(ManyStreams, ALittleIsSharedByAllMembers) {
 
 TEST(ManyStreams, WhatSomeHaveNoRoomForGoesToTheOthers) {
   TestBroker broker;
-  ASSERT_TRUE(broker.CreateQueue("q", Memory()).ok());
+  ASSERT_TRUE(broker.CreateQueue("q", Blocking()).ok());
   auto publisher = broker.Publisher("q");
   std::vector<std::unique_ptr<TestConsumer>> members;
   for (const uint64_t credit : {5, 1'000, 0, 1'000}) {
@@ -78,7 +78,7 @@ TEST(ManyStreams, WhatSomeHaveNoRoomForGoesToTheOthers) {
 // Else each frame would be cut into as many as there are members.
 TEST(ManyStreams, WhenMuchComesFramesStayWhole) {
   TestBroker broker;
-  ASSERT_TRUE(broker.CreateQueue("q", Memory()).ok());
+  ASSERT_TRUE(broker.CreateQueue("q", Blocking()).ok());
   auto publisher = broker.Publisher("q");
   auto members = Members(broker, 50);
   const std::vector<std::string> frame(100, "x");
@@ -141,7 +141,7 @@ struct Producer {
 TEST(ManyStreams, AllProducersOfAWindowThatIsShortGetThrough) {
   TestBroker broker;
   Random random(7);
-  auto tuning = Memory();
+  auto tuning = Blocking();
   tuning.set_window_messages(200);
   tuning.set_window_bytes(256 << 10);
   tuning.set_max_message_bytes(64 << 10);
@@ -182,9 +182,7 @@ TEST(ManyStreams, AllProducersOfAWindowThatIsShortGetThrough) {
 // Not before it is stored, although nobody knows where it is: confirmations go in order.
 TEST(ManyStreams, ADuplicateWhoseOffsetIsForgottenIsConfirmedWhenItIsStored) {
   TestBroker broker;
-  auto tuning = Memory();
-  tuning.set_durability(pb::DURABILITY_SYNCED);
-  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  ASSERT_TRUE(broker.CreateQueue("q", Blocking(pb::DURABILITY_SYNCED)).ok());
   auto one = broker.Publisher("q");
   auto other = broker.Publisher("q");
   for (size_t i = 0; i <= failure::ProducerTable::kMaxRuns; ++i) {
@@ -207,9 +205,7 @@ TEST(ManyStreams, ADuplicateWhoseOffsetIsForgottenIsConfirmedWhenItIsStored) {
 // records that are settled: it must not become what is mostly written.
 TEST(ManyStreams, SnapshotsOfManyProducersAreASmallPartOfWhatIsWritten) {
   TestBroker broker;
-  auto tuning = Memory();
-  tuning.set_durability(pb::DURABILITY_PERSISTED);
-  ASSERT_TRUE(broker.CreateQueue("q", tuning).ok());
+  ASSERT_TRUE(broker.CreateQueue("q", Blocking(pb::DURABILITY_PERSISTED)).ok());
   auto member = broker.Member("q", "g", 100'000);
   constexpr int kEach = 500;
   std::vector<Producer> producers(200);
